@@ -1,0 +1,60 @@
+/**
+ * The failures that callers may meet. A code is a promise (tests match it, never the text); a bug is not a fault and
+ * surfaces as an ordinary Error, which the api answers with 500.
+ */
+const FAULTS = {
+  'input.invalid': { status: 400, retry: 'never' },
+  'input.too-large': { status: 413, retry: 'never' },
+  'input.media-type': { status: 415, retry: 'never' },
+  'token.invalid': { status: 403, retry: 'never' },
+  'policy.denied': { status: 403, retry: 'never' },
+  'route.absent': { status: 404, retry: 'never' },
+  'value.absent': { status: 404, retry: 'never' },
+  'operation.unsupported': { status: 405, retry: 'never' },
+  'engine.failed': { status: 500, retry: 'never' },
+  'appliance.sealed': { status: 503, retry: 'after-unseal' },
+  'appliance.uninitialised': { status: 400, retry: 'never' },
+  'appliance.rolled-back': { status: 503, retry: 'never' },
+  'audit.unavailable': { status: 503, retry: 'backoff' },
+  'audit.corrupt': { status: 503, retry: 'never' },
+  'barrier.refused': { status: 500, retry: 'never' },
+  'core.exhausted': { status: 503, retry: 'backoff' },
+  'server.overloaded': { status: 503, retry: 'backoff' },
+  'slot.refused': { status: 400, retry: 'never' },
+  'slot.unavailable': { status: 503, retry: 'backoff' },
+  'store.conflict': { status: 409, retry: 'never' },
+  'store.unavailable': { status: 503, retry: 'backoff' },
+  'store.locked': { status: 503, retry: 'never' },
+  'store.version': { status: 500, retry: 'never' },
+  'store.full': { status: 507, retry: 'backoff' },
+} as const satisfies Record<string, { status: number; retry: 'never' | 'backoff' | 'after-unseal' }>;
+
+export type FaultCode = keyof typeof FAULTS;
+
+/**
+ * A failure with a code. `message` is a sentence for the caller that says what to do next; it never repeats a secret
+ * and nothing that came from a decrypted row.
+ */
+export class Fault extends Error {
+  readonly code: FaultCode;
+
+  constructor(code: FaultCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'Fault';
+    this.code = code;
+  }
+
+  /** The HTTP status that the api answers with, unless the operation says another. */
+  get status(): number {
+    return FAULTS[this.code].status;
+  }
+
+  get retry(): 'never' | 'backoff' | 'after-unseal' {
+    return FAULTS[this.code].retry;
+  }
+}
+
+/** True for a Fault, of one code where it is given. */
+export function isFault(error: unknown, code?: FaultCode): error is Fault {
+  return error instanceof Fault && (code === undefined || error.code === code);
+}
