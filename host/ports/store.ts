@@ -109,7 +109,11 @@ export interface Store extends Reader {
   commit(batch: Batch): Promise<void>;
   snapshot(): Snapshot;
   /** Bytes in use, bytes mapped and rows a table, for health and metrics. */
-  statistics(): { readonly usedBytes: number; readonly mapBytes: number; readonly rows: Readonly<Record<Table, number>> };
+  statistics(): {
+    readonly usedBytes: number;
+    readonly mapBytes: number;
+    readonly rows: Readonly<Record<Table, number>>;
+  };
   /** Waits for what is under way, then closes. Nothing may be called afterwards. */
   close(): Promise<void>;
 }

@@ -1,0 +1,28 @@
+/** A mount's storage as its engine sees it, under one request's grant. Implemented by host/barrier. */
+
+export interface View {
+  /** Payload of a record's row, opened; a copy, or undefined. `suffix` (0 to 8 bytes) numbers the rows of one record. */
+  get(path: string, suffix?: Uint8Array): Uint8Array | undefined;
+  /** Names in directory `path` ('' the top) in byte order; directories end in `/`. */
+  list(path: string): string[];
+  /** Suffixes of the rows that a record has, in order. */
+  suffixes(path: string): Uint8Array[];
+  /**
+   * Reads and writes that belong together. `work` collects reads and writes in a change, which then commits at once:
+   * every row read through the change must be unchanged by then, else `work` runs again (at most 16 times; updates of one
+   * `path` queue behind each other, so this is rare). Resolves when durable.
+   *
+   * @param path what the update is about: its queue
+   * @throws Fault `store.conflict` after the last attempt
+   */
+  update<T>(path: string, work: (change: ViewChange) => T | Promise<T>): Promise<T>;
+}
+
+export interface ViewChange {
+  /** As View.get, but sees the change's own writes, and remembers what it saw as an expectation. */
+  get(path: string, suffix?: Uint8Array): Uint8Array | undefined;
+  suffixes(path: string): Uint8Array[];
+  put(path: string, payload: Uint8Array, suffix?: Uint8Array): void;
+  /** Deletes one row, or with `suffix` absent the whole record with its name, and directories that become empty. */
+  delete(path: string, suffix?: Uint8Array): void;
+}
