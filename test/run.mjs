@@ -1,0 +1,109 @@
+// `npm test`: everything the tests need, then all of them. Builtins only: it starts on a clone without node_modules.
+// Closes with `N passed, N failed, N skipped` alone on a line; exits 0 only if nothing failed.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const began = process.hrtime.bigint();
+console.log(`node ${process.version}`);
+
+/** What the tests start for real, and the Debian package it comes from. */
+const PARTS = [
+  { need: () => onPath('strace'), package: 'strace' },
+  { need: () => onPath('cc'), package: 'gcc' },
+  { need: () => existsSync('/usr/include/stdio.h'), package: 'libc6-dev' },
+  { need: () => onPath('openssl'), package: 'openssl' },
+  { need: () => onPath('python3', '/usr/bin'), package: 'python3' },
+  { need: () => existsSync('/usr/lib/python3/dist-packages/hvac'), package: 'python3-hvac' },
+];
+
+function onPath(name, only) {
+  const folders = only ? [only] : (process.env.PATH ?? '').split(':');
+  return folders.some((folder) => folder !== '' && existsSync(join(folder, name)));
+}
+
+function end(passed, failed, skipped) {
+  const seconds = Number((process.hrtime.bigint() - began) / 1_000_000n) / 1000;
+  console.log(`took ${seconds.toFixed(0)} s`);
+  console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
+  process.exit(failed === 0 && passed > 0 ? 0 : 1);
+}
+
+function step(title, command, args, options = {}) {
+  console.log(`\n# ${title}`);
+  const run = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
+  if (run.error) console.error(`${command} could not be started: ${run.error.message}`);
+  return run.status === 0;
+}
+
+function installParts() {
+  const missing = PARTS.filter((part) => !part.need()).map((part) => part.package);
+  if (missing.length === 0) return true;
+  if (process.getuid?.() !== 0 || !onPath('apt-get')) {
+    console.error(`\nThe tests need what this machine does not have. Install it, then run npm test again:`);
+    console.error(`  sudo apt-get install -y --no-install-recommends ${missing.join(' ')}`);
+    return false;
+  }
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const apt = (...args) =>
+    step(`apt-get ${args.join(' ')}`, 'apt-get', args, { env, stdio: ['ignore', 'ignore', 'inherit'] });
+  if (!apt('install', '-y', '--no-install-recommends', ...missing)) {
+    apt('update');
+    apt('install', '-y', '--no-install-recommends', ...missing);
+  }
+  const still = PARTS.filter((part) => !part.need()).map((part) => part.package);
+  if (still.length > 0) console.error(`apt-get did not bring: ${still.join(' ')}`);
+  return still.length === 0;
+}
+
+function installPackages() {
+  const mark = join(root, 'node_modules/.package-lock.json');
+  const lock = join(root, 'package-lock.json');
+  if (existsSync(mark) && statSync(mark).mtimeMs >= statSync(lock).mtimeMs) return true;
+  return step('npm ci', 'npm', ['ci', '--include=dev', '--no-audit', '--no-fund']);
+}
+
+const only = process.argv.slice(2);
+const scratch = mkdtempSync(join(tmpdir(), 'holdfast-test-'));
+process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
+
+if (!installParts()) end(0, 1, 0);
+if (!installPackages()) end(0, 1, 0);
+if (!step('build', process.execPath, ['build.mjs', '--coverage'])) end(0, 1, 0);
+
+let failed = 0;
+let passed = 0;
+const bin = (name) => join(root, 'node_modules/.bin', name);
+for (const [title, command, args] of [
+  ['types', bin('tsc'), ['--noEmit', '-p', '.']],
+  ['format and lint', bin('biome'), ['ci', '--error-on-warnings', '.']],
+]) {
+  if (step(title, command, args)) passed++;
+  else failed++;
+}
+
+const report = join(scratch, 'report.json');
+step('tests', process.execPath, [
+  join(root, 'node_modules/vitest/vitest.mjs'),
+  'run',
+  '--reporter=default',
+  '--reporter=json',
+  `--outputFile.json=${report}`,
+  ...only,
+]);
+if (!existsSync(report)) end(passed, failed + 1, 0);
+const counts = JSON.parse(readFileSync(report, 'utf8'));
+passed += counts.numPassedTests;
+failed += counts.numFailedTests;
+// A file that fails to load, or a hook that fails, has no failed test of its own.
+const broken = counts.testResults.filter(
+  (file) => file.status === 'failed' && !file.assertionResults.some((one) => one.status === 'failed'),
+);
+for (const file of broken) console.error(`the file itself failed: ${file.name}\n  ${file.message}`);
+failed += broken.length;
+const skipped = counts.numPendingTests + counts.numTodoTests;
+
+end(passed, failed, skipped);
