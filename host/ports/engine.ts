@@ -105,7 +105,10 @@ export interface OperationContext {
   readonly token: TokenInfo | undefined;
   readonly isRoot: boolean;
   readonly hasSudo: boolean;
+  /** Lease time, milliseconds since 1970. */
   readonly nowMs: number;
+  /** Nanoseconds below the millisecond, for time stamps in answers. */
+  readonly nowNanos: number;
   readonly peer: Peer;
   readonly wrapTtl: number;
 }
