@@ -3,7 +3,7 @@
  * table come routing, policy, parameter checks, OpenAPI and `?help=1`. Core gets the part it decides with
  * (`OperationDeclaration`); the rest is here.
  */
-import type { Capability, OperationDeclaration } from '../../core/types.ts';
+import type { Capability, OperationDeclaration, SubtreeDeclaration } from '../../core/types.ts';
 import type { Value, ValueMap } from './value.ts';
 import type { View } from './view.ts';
 
@@ -22,6 +22,8 @@ export type FieldType =
   | 'map'
   | 'string-map'
   | 'any';
+
+export type SubtreeDeclarations = readonly SubtreeDeclaration[];
 
 export interface Field {
   readonly type: FieldType;

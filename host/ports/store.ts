@@ -52,6 +52,8 @@ export type Expectation =
 export interface Batch {
   readonly expect?: readonly Expectation[];
   readonly puts: readonly Put[];
+  /** Revocation: may use the space kept back for it when the disk is full. */
+  readonly urgent?: boolean;
 }
 
 /** One row that a transaction changes: `before` and `after` absent where the row is. */
@@ -69,6 +71,12 @@ export interface Change {
  */
 export interface Witness {
   fold(changes: readonly Change[]): readonly Put[];
+  /**
+   * Called exactly once after each `fold` that returned, before the next one and before any promise of the transaction
+   * settles: true when it is durable, false when nothing of it was written (go back to what was before that `fold`) or
+   * when that cannot be told (the store takes no further commits then).
+   */
+  settled?(committed: boolean): void;
 }
 
 export interface RangeOptions {
@@ -87,9 +95,15 @@ export interface Row {
 }
 
 export interface Reader {
-  /** The row's bytes, or undefined. The view is valid until the next call of this reader: copy what you keep. */
+  /**
+   * The row's bytes, or undefined. The view is valid until the next call of any reader of this store, and never across
+   * an await: copy what you keep.
+   */
   get(table: Table, key: Uint8Array): Uint8Array | undefined;
-  /** Rows in the order of their keys' bytes. Keys and values are copies; the iterator sees one snapshot. */
+  /**
+   * Rows in the order of their keys' bytes. Keys and values are copies; the iterator sees one snapshot, from its first
+   * `next` to its end: end it (for…of does), it holds pages back.
+   */
   range(table: Table, options?: RangeOptions): IterableIterator<Row>;
 }
 
@@ -99,8 +113,10 @@ export interface Snapshot extends Reader, Disposable {}
 export interface Store extends Reader {
   /**
    * All of the batch or nothing; resolves when it is durable, and from then on (not earlier) reads see it.
-   * Batches that share a transaction see their predecessors, in the order of the calls.
+   * Batches that share a transaction see their predecessors, in the order of the calls. Everything is copied before the
+   * call returns: the caller may use its buffers again at once.
    *
+   * @throws Fault `input.too-large` a key, a value or the number of rows is above its limit
    * @throws Fault `store.conflict` an expectation failed: nothing of this batch was written
    * @throws Fault `store.full` no space; nothing of this batch was written
    * @throws Fault `store.unavailable` the medium failed. What was written may or may not be there after a restart; until
