@@ -1,0 +1,40 @@
+/** What LMDB's errors mean to whoever commits. */
+import { Fault } from '../../fault.ts';
+
+/** Errors that say the disk (or the quota) is full: nothing was committed, and later commits may succeed. */
+const FULL = ['ENOSPC', 'EDQUOT'];
+const FULL_NUMBERS = [28, 122];
+
+function property(error: unknown, name: string): unknown {
+  return typeof error === 'object' && error !== null ? (error as Record<string, unknown>)[name] : undefined;
+}
+
+/** lmdb-js reports the system's number or name in `code`, and the system's sentence in the message. */
+export function meansFull(error: unknown): boolean {
+  const code = property(error, 'code');
+  if (typeof code === 'string') return FULL.includes(code);
+  if (typeof code === 'number') return FULL_NUMBERS.includes(Math.abs(code));
+  return /No space left on device|Disk quota exceeded/.test(String(property(error, 'message')));
+}
+
+/** lmdb-js rejects with "see commitError", a promise that is rejected with the cause. */
+export async function causeOf(error: unknown): Promise<unknown> {
+  const cause = property(error, 'commitError');
+  if (!(cause instanceof Promise)) return error;
+  return cause.then(
+    () => error,
+    (inner: unknown) => inner,
+  );
+}
+
+export function fullFault(cause: unknown): Fault {
+  return new Fault('store.full', 'the disk is full: nothing was written; free space and try again', { cause });
+}
+
+export function unavailableFault(cause: unknown): Fault {
+  return new Fault(
+    'store.unavailable',
+    'the disk failed: reads go on from the last durable state, writes are refused until the appliance is restarted',
+    { cause },
+  );
+}

@@ -1,0 +1,77 @@
+/** Makes or opens the store of a data folder. */
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { Fault } from '../../fault.ts';
+import type { Files, FolderLock } from '../../ports/files.ts';
+import { type Store, TABLES, type Witness } from '../../ports/store.ts';
+import { LmdbStore } from './lmdb.ts';
+import { type Environment, openEnvironment } from './reader.ts';
+
+/** The format that this program writes, and the newest that it reads. */
+export const FORMAT_VERSION = 1;
+/** Row of table `boot` that holds the format version: 4 bytes, big-endian. */
+const FORMAT_KEY = Buffer.concat([Buffer.of(TABLES.boot), Buffer.from('format', 'ascii')]);
+
+export interface LmdbStoreOptions {
+  /** The data folder; the lock proves that this process alone holds it. */
+  readonly lock: FolderLock;
+  readonly files: Files;
+  readonly witness: Witness;
+  /** First size of the map in bytes (default 64 MiB); it grows by itself. */
+  readonly mapBytes?: number;
+}
+
+/**
+ * Opens the store in the locked folder; makes it where there is none. Files are 0600, the folder 0700.
+ *
+ * @throws Fault `store.version` a newer program wrote it
+ * @throws Fault `store.unavailable` the file is not a store, or cannot be read
+ */
+export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
+  const { lock, files, witness, mapBytes = 64 * 1024 * 1024 } = options;
+  const { folder } = lock;
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  chmodSync(folder, 0o700);
+  const path = join(folder, 'store.mdb');
+  if (!existsSync(path)) await make(folder, path, files);
+  const environment = tryOpen(path, mapBytes);
+  const version = readVersion(environment);
+  if (version === undefined || version > FORMAT_VERSION) {
+    await environment.close();
+    if (version === undefined) throw new Fault('store.unavailable', 'the store has no format version: it is damaged');
+    throw new Fault(
+      'store.version',
+      `the store has format ${version}, this program reads up to ${FORMAT_VERSION}: install the newer program`,
+    );
+  }
+  return new LmdbStore(environment, witness);
+}
+
+/** Under another name first: a power cut on the way leaves no store rather than half a store. */
+async function make(folder: string, path: string, files: Files): Promise<void> {
+  const draft = `${path}.new`;
+  for (const name of [draft, `${draft}-lock`]) rmSync(name, { force: true });
+  const environment = tryOpen(draft, 1024 * 1024);
+  const version = Buffer.alloc(4);
+  version.writeUInt32BE(FORMAT_VERSION);
+  await environment.put(FORMAT_KEY, version);
+  await environment.close();
+  renameSync(draft, path);
+  rmSync(`${draft}-lock`, { force: true });
+  files.syncFolder(folder);
+}
+
+function tryOpen(path: string, mapBytes: number): Environment {
+  try {
+    return openEnvironment(path, mapBytes);
+  } catch (error) {
+    throw new Fault('store.unavailable', 'the store cannot be opened: the file is damaged or cannot be read', {
+      cause: error,
+    });
+  }
+}
+
+function readVersion(environment: Environment): number | undefined {
+  const bytes = environment.getBinary(FORMAT_KEY);
+  return bytes?.length === 4 ? bytes.readUInt32BE(0) : undefined;
+}
