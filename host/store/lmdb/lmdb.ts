@@ -17,11 +17,17 @@ import type { Fault } from '../../fault.ts';
 import type { Batch, RangeOptions, Row, Snapshot, Store, Table, Witness } from '../../ports/store.ts';
 import { type OwnBatch, Transaction, tableCounts, takeBatch, type Write } from '../transaction.ts';
 import { causeOf, fullFault, meansFull, unavailableFault } from './fault.ts';
-import { type Environment, Pinned } from './reader.ts';
+import { type Environment, type EnvironmentHandle, Pinned } from './reader.ts';
+import type { Space } from './space.ts';
 
 /** Rows and bytes that one transaction takes at most, but for a single larger batch. */
 const GROUP_ROWS_MAX = 16_384;
 const GROUP_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Pages that a transaction may add beside its values' bytes: two a row (its leaf, split) and the tree above. */
+const PAGE_SIZE = 4096;
+const PAGES_A_ROW = 2;
+const PAGES_A_GROUP = 64;
 
 interface Waiting {
   readonly batch: OwnBatch;
@@ -29,9 +35,20 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+/** What a transaction came to before LMDB was told. */
+interface Group {
+  readonly accepted: readonly Waiting[];
+  readonly writes: readonly Write[];
+  readonly witnessed: boolean;
+  /** Why none of it may be written: the witness refused, or the durable state could not be read. */
+  readonly refused?: { readonly error: unknown };
+}
+
 export class LmdbStore implements Store {
+  readonly #handle: EnvironmentHandle;
   readonly #environment: Environment;
   readonly #witness: Witness;
+  readonly #space: Space;
   /** The newest durable state: what every read sees. */
   #pinned: Pinned;
   #waiting: Waiting[] = [];
@@ -44,18 +61,22 @@ export class LmdbStore implements Store {
   /** What lmdb-js runs just before it hands the turn's writes to its worker. */
   #beforeCommit: (() => void) | undefined;
 
-  constructor(environment: Environment, witness: Witness) {
-    this.#environment = environment;
+  constructor(handle: EnvironmentHandle, witness: Witness, space: Space) {
+    this.#handle = handle;
+    this.#environment = handle.environment;
     this.#witness = witness;
-    this.#pinned = new Pinned(environment);
-    environment.on('beforecommit', () => this.#beforeCommit?.());
+    this.#space = space;
+    this.#pinned = new Pinned(this.#handle);
+    this.#environment.on('beforecommit', () => this.#beforeCommit?.());
   }
 
   get(table: Table, key: Uint8Array): Uint8Array | undefined {
+    this.#checkOpen();
     return this.#pinned.get(table, key);
   }
 
   range(table: Table, options?: RangeOptions): IterableIterator<Row> {
+    this.#checkOpen();
     return this.#pinned.range(table, options);
   }
 
@@ -76,21 +97,15 @@ export class LmdbStore implements Store {
 
   statistics() {
     this.#checkOpen();
-    const stats = this.#environment.getStats() as { mapSize: number; lastPageNumber: number; pageSize: number };
     this.#rows ??= tableCounts((table) => this.#pinned.count(table));
-    return {
-      usedBytes: (stats.lastPageNumber + 1) * stats.pageSize,
-      mapBytes: stats.mapSize,
-      rows: { ...this.#rows },
-    };
+    return { ...this.#handle.sizes(), rows: { ...this.#rows } };
   }
 
-  async commit(batch: Batch): Promise<void> {
-    this.#checkOpen();
-    if (this.#broken !== undefined) throw this.#broken;
-    const own = takeBatch(batch);
+  commit(batch: Batch): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ batch: own, resolve, reject });
+      this.#checkOpen();
+      if (this.#broken !== undefined) throw this.#broken;
+      this.#waiting.push({ batch: takeBatch(batch), resolve, reject });
       if (this.#running) return;
       this.#running = true;
       void this.#drain();
@@ -102,7 +117,7 @@ export class LmdbStore implements Store {
     this.#closed = true;
     if (this.#running) await new Promise<void>((resolve) => this.#idle.push(resolve));
     this.#pinned.release();
-    await this.#environment.close();
+    await this.#handle.close();
   }
 
   #checkOpen(): void {
@@ -117,21 +132,11 @@ export class LmdbStore implements Store {
 
   /** One transaction. Never rejects: every batch's own promise tells how it went. */
   async #runGroup(): Promise<void> {
-    let accepted: Waiting[] = [];
-    let writes: Write[] = [];
-    let witnessed = false;
+    let group: Group = { accepted: [], writes: [], witnessed: false };
     this.#beforeCommit = () => {
       this.#beforeCommit = undefined;
-      const transaction = new Transaction(this.#pinned.base);
-      accepted = this.#takeGroup(transaction);
-      try {
-        ({ writes, witnessed } = transaction.finish(this.#witness));
-      } catch (error) {
-        for (const { reject } of accepted) reject(error);
-        accepted = [];
-        return;
-      }
-      for (const { key, value } of writes) {
+      group = this.#prepare();
+      for (const { key, value } of group.writes) {
         if (value === undefined) void this.#environment.remove(key);
         else void this.#environment.put(key, value);
       }
@@ -143,57 +148,111 @@ export class LmdbStore implements Store {
     } catch (error) {
       failure = { error: await causeOf(error) };
     }
-    this.#settle(accepted, writes, witnessed, failure);
+    if (failure !== undefined) this.#fail(group, failure.error);
+    else if (group.refused !== undefined) for (const { reject } of group.accepted) reject(group.refused.error);
+    else this.#succeed(group);
   }
 
-  #takeGroup(transaction: Transaction): Waiting[] {
+  /** Takes what waits, as much as one transaction takes, and works out what it writes. Never throws. */
+  #prepare(): Group {
     const accepted: Waiting[] = [];
+    try {
+      const transaction = new Transaction(this.#pinned.base);
+      for (const waiting of this.#takeGroup()) {
+        const fault = transaction.add(waiting.batch);
+        if (fault === undefined) accepted.push(waiting);
+        else waiting.reject(fault);
+      }
+      return { accepted, ...transaction.finish(this.#witness) };
+    } catch (error) {
+      return { accepted, writes: [], witnessed: false, refused: { error } };
+    }
+  }
+
+  /** Batches for one transaction, with room on the disk for what they write. */
+  #takeGroup(): Waiting[] {
     let rows = 0;
     let bytes = 0;
     let taken = 0;
-    for (const waiting of this.#waiting) {
-      const { batch } = waiting;
+    for (const { batch } of this.#waiting) {
       rows += batch.puts.length;
       bytes += batch.size;
       if (taken > 0 && (rows > GROUP_ROWS_MAX || bytes > GROUP_BYTES_MAX)) break;
       taken++;
-      const fault = transaction.add(batch);
-      if (fault === undefined) accepted.push(waiting);
-      else waiting.reject(fault);
     }
+    const group = this.#waiting.slice(0, taken);
     this.#waiting = this.#waiting.slice(taken);
-    return accepted;
+    try {
+      return this.#withRoom(group);
+    } catch (error) {
+      this.#break(error);
+      this.#reject(group, unavailableFault(error));
+      return [];
+    }
   }
 
-  #settle(
-    accepted: readonly Waiting[],
-    writes: readonly Write[],
-    witnessed: boolean,
-    failure: { readonly error: unknown } | undefined,
-  ): void {
-    if (failure === undefined) {
-      if (writes.length > 0) {
-        const before = this.#pinned;
-        this.#pinned = new Pinned(this.#environment);
-        before.release();
-        this.#count(writes);
-      }
-      if (witnessed) this.#witness.settled?.(true);
-      for (const { resolve } of accepted) resolve();
+  /** Rejects the batches for which there is no room; urgent ones may use what is kept back. */
+  #withRoom(group: readonly Waiting[]): Waiting[] {
+    const urgent = group.filter(({ batch }) => batch.urgent);
+    const ordinary = group.filter(({ batch }) => !batch.urgent);
+    if (ordinary.length > 0) {
+      if (this.#space.holdBallast() && this.#space.reserve(roomFor(group))) return [...group];
+      this.#reject(ordinary, fullFault(undefined));
+    }
+    if (urgent.length === 0) return [];
+    const room = roomFor(urgent);
+    if (this.#space.reserve(room) || (this.#space.releaseBallast() && this.#space.reserve(room))) return urgent;
+    this.#reject(urgent, fullFault(undefined));
+    return [];
+  }
+
+  #succeed({ accepted, writes, witnessed }: Group): void {
+    if (writes.length > 0) {
+      const before = this.#pinned;
+      this.#pinned = new Pinned(this.#handle);
+      before.release();
+      this.#count(writes);
+    }
+    if (witnessed) this.#witness.settled?.(true);
+    for (const { resolve } of accepted) resolve();
+  }
+
+  /** LMDB wrote nothing that counts: reads go on from `#pinned`. */
+  #fail({ accepted, witnessed }: Group, error: unknown): void {
+    if (witnessed) this.#witness.settled?.(false);
+    if (!meansFull(error) || !this.#handle.isUsable()) {
+      this.#break(error);
+      this.#reject(accepted, unavailableFault(error));
       return;
     }
-    const full = meansFull(failure.error);
-    const fault = full ? fullFault(failure.error) : unavailableFault(failure.error);
-    if (!full) this.#broken = fault;
-    if (witnessed) this.#witness.settled?.(false);
-    for (const { reject } of accepted) reject(fault);
-    if (full) return;
-    for (const { reject } of this.#waiting) reject(fault);
+    // Blocks were reserved and yet the disk was full: a file system that reserves nothing.
+    const again = this.#space.releaseBallast() ? accepted.filter(({ batch }) => batch.urgent) : [];
+    const rejected = accepted.filter((waiting) => !again.includes(waiting));
+    this.#waiting = [...again, ...this.#waiting];
+    this.#reject(rejected, fullFault(error));
+  }
+
+  /** Takes no commits from now on: LMDB may be unable to, or the disk may have lost what it said it had. */
+  #break(error: unknown): void {
+    this.#broken = unavailableFault(error);
+    const waiting = this.#waiting;
     this.#waiting = [];
+    this.#reject(waiting, this.#broken);
+  }
+
+  #reject(waiting: readonly Waiting[], fault: Fault): void {
+    for (const { reject } of waiting) reject(fault);
   }
 
   #count(writes: readonly Write[]): void {
     if (this.#rows === undefined) return;
     for (const { table, grows } of writes) this.#rows[table] += grows;
   }
+}
+
+/** Bytes of pages that the batches may add, generously. */
+function roomFor(group: readonly Waiting[]): number {
+  let room = PAGES_A_GROUP * PAGE_SIZE;
+  for (const { batch } of group) room += 2 * batch.size + batch.puts.length * PAGES_A_ROW * PAGE_SIZE;
+  return room;
 }

@@ -5,7 +5,10 @@ import { Fault } from '../../fault.ts';
 import type { Files, FolderLock } from '../../ports/files.ts';
 import { type Store, TABLES, type Witness } from '../../ports/store.ts';
 import { LmdbStore } from './lmdb.ts';
-import { type Environment, openEnvironment } from './reader.ts';
+import { type Environment, EnvironmentHandle, openEnvironment } from './reader.ts';
+import { Space } from './space.ts';
+
+const MEBIBYTE = 1024 * 1024;
 
 /** The format that this program writes, and the newest that it reads. */
 export const FORMAT_VERSION = 1;
@@ -19,6 +22,8 @@ export interface LmdbStoreOptions {
   readonly witness: Witness;
   /** First size of the map in bytes (default 64 MiB); it grows by itself. */
   readonly mapBytes?: number;
+  /** Space kept back for urgent batches (default 8 MiB); 0 keeps none. */
+  readonly ballastBytes?: number;
 }
 
 /**
@@ -28,7 +33,7 @@ export interface LmdbStoreOptions {
  * @throws Fault `store.unavailable` the file is not a store, or cannot be read
  */
 export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
-  const { lock, files, witness, mapBytes = 64 * 1024 * 1024 } = options;
+  const { lock, files, witness, mapBytes = 64 * MEBIBYTE, ballastBytes = 8 * MEBIBYTE } = options;
   const { folder } = lock;
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   chmodSync(folder, 0o700);
@@ -44,14 +49,22 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
       `the store has format ${version}, this program reads up to ${FORMAT_VERSION}: install the newer program`,
     );
   }
-  return new LmdbStore(environment, witness);
+  const handle = new EnvironmentHandle(environment);
+  const space = new Space({
+    files,
+    storePath: path,
+    ballastPath: join(folder, 'ballast'),
+    ballastBytes,
+    usedBytes: () => handle.sizes().usedBytes,
+  });
+  return new LmdbStore(handle, witness, space);
 }
 
 /** Under another name first: a power cut on the way leaves no store rather than half a store. */
 async function make(folder: string, path: string, files: Files): Promise<void> {
   const draft = `${path}.new`;
   for (const name of [draft, `${draft}-lock`]) rmSync(name, { force: true });
-  const environment = tryOpen(draft, 1024 * 1024);
+  const environment = tryOpen(draft, MEBIBYTE);
   const version = Buffer.alloc(4);
   version.writeUInt32BE(FORMAT_VERSION);
   await environment.put(FORMAT_KEY, version);

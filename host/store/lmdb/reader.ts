@@ -32,19 +32,72 @@ export function openEnvironment(path: string, mapBytes: number): Environment {
 /** One key buffer for each length, reused: lmdb-js copies the key before `get` returns. */
 const KEY_BUFFERS = Array.from({ length: KEY_SIZE_MAX + 1 }, (_, length) => Buffer.alloc(length + 1));
 
+/** The open environment: closed when the store is, and no snapshot or iterator is left. */
+export class EnvironmentHandle {
+  readonly environment: Environment;
+  #pins = 0;
+  #closing = false;
+
+  constructor(environment: Environment) {
+    this.environment = environment;
+  }
+
+  pin(): ReadTransaction {
+    // Order matters: without the reset lmdb-js would hand out the transaction it has, whatever was committed since.
+    this.environment.resetReadTxn();
+    const transaction = this.environment.useReadTransaction();
+    this.#pins++;
+    return transaction;
+  }
+
+  unpin(transaction: ReadTransaction): void {
+    transaction.done();
+    this.#pins--;
+    if (this.#closing && this.#pins === 0) void this.environment.close();
+  }
+
+  /** Closing under a reader would take the map from under its feet: then it waits for the last one to let go. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    if (this.#pins === 0) await this.environment.close();
+  }
+
+  /** False once LMDB has failed to write its root: it then refuses even to begin a read. */
+  isUsable(): boolean {
+    try {
+      this.unpin(this.pin());
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  sizes(): { readonly usedBytes: number; readonly mapBytes: number } {
+    const stats = this.environment.getStats() as {
+      mapSize: number;
+      lastPageNumber: number;
+      root: { pageSize: number };
+    };
+    return { usedBytes: (stats.lastPageNumber + 1) * stats.root.pageSize, mapBytes: stats.mapSize };
+  }
+}
+
 /**
  * One snapshot and those who hold it: the store while it is the newest durable state, and every snapshot and iterator
  * taken meanwhile. LMDB keeps its pages until the last one lets go.
  */
 export class Pinned {
+  readonly #handle: EnvironmentHandle;
   readonly #environment: Environment;
+  readonly #transaction: ReadTransaction;
   readonly #options: { readonly transaction: ReadTransaction };
   #holders = 1;
 
-  constructor(environment: Environment) {
-    this.#environment = environment;
-    environment.resetReadTxn();
-    this.#options = { transaction: environment.useReadTransaction() };
+  constructor(handle: EnvironmentHandle) {
+    this.#handle = handle;
+    this.#environment = handle.environment;
+    this.#transaction = handle.pin();
+    this.#options = { transaction: this.#transaction };
   }
 
   hold(): void {
@@ -53,7 +106,7 @@ export class Pinned {
 
   release(): void {
     this.#holders--;
-    if (this.#holders === 0) this.#options.transaction.done();
+    if (this.#holders === 0) this.#handle.unpin(this.#transaction);
   }
 
   /** A view of lmdb-js's own buffer, valid until its next get. */

@@ -108,11 +108,10 @@ class MemoryStore implements Store {
     return this.#open().range(table, options);
   }
 
-  async commit(batch: Batch): Promise<void> {
-    this.#open();
-    const own = takeBatch(batch);
+  commit(batch: Batch): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ batch: own, resolve, reject });
+      this.#open();
+      this.#waiting.push({ batch: takeBatch(batch), resolve, reject });
       this.#running ??= this.#drain();
     });
   }
