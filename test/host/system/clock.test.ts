@@ -1,0 +1,35 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { systemClock } from '../../../host/system/clock.ts';
+import { clockContract } from '../../contract/clock.ts';
+
+const unbound = () => {
+  throw new Error('no libc here');
+};
+
+describe('the clock of the operating system', () => {
+  clockContract('system clock', () => systemClock());
+
+  test('time since boot is that of the kernel', () => {
+    const uptimeMs = Number.parseFloat(readFileSync('/proc/uptime', 'latin1')) * 1000;
+    expect(Math.abs(systemClock().bootMs() - uptimeMs)).toBeLessThan(1000);
+  });
+
+  test('two clocks of one boot give it one name', () => {
+    expect(systemClock().bootId).toBe(systemClock().bootId);
+  });
+
+  test('with libc there is nothing to complain of', () => {
+    expect(systemClock().reasons).toEqual([]);
+  });
+});
+
+describe('the clock where libc cannot be called', () => {
+  test('still tells the time since boot, and says what it lacks', () => {
+    const clock = systemClock(unbound);
+    expect(clock.reasons).toHaveLength(1);
+    expect(clock.reasons[0]).toContain('/proc/uptime');
+    expect(Math.abs(clock.bootMs() - systemClock().bootMs())).toBeLessThan(1000);
+    expect(clock.synchronised()).toBe(false);
+  });
+});
