@@ -1,0 +1,118 @@
+/** The set of slots: each wraps the root key to one X25519 key that its adapter recovers. */
+import type { Core } from '../../core/types.ts';
+import { Fault, isFault } from '../fault.ts';
+import type { Random } from '../ports/random.ts';
+import type { CreatedSlot, Offered, SealSlot, SlotKind } from '../ports/seal-slot.ts';
+import type { Put, Reader } from '../ports/store.ts';
+import type { Secret } from '../secret.ts';
+import {
+  decodeRow,
+  deviceContext,
+  encodeHeader,
+  encodeRow,
+  encodeSlotList,
+  ID_SIZE,
+  type SlotRow,
+  wrapContext,
+} from './slot-format.ts';
+import { decapsulate, encapsulate, publicKey } from './x25519.ts';
+
+const PREFIX = Buffer.from('slot/', 'ascii');
+
+/** The weakest way in first: what a thief of the whole machine has to overcome. */
+const WEAKEST_FIRST: readonly SlotKind[] = ['keyfile', 'shamir', 'pkcs11', 'tpm2'];
+
+/** Reads every slot; rows that this version cannot read are left out (the keyring's copy will tell after an unseal). */
+export function readSlots(reader: Reader): SlotRow[] {
+  const slots: SlotRow[] = [];
+  for (const { key, value } of reader.range('boot', { prefix: PREFIX })) {
+    const slot = decodeRow(value);
+    if (slot !== undefined && Buffer.compare(key.subarray(PREFIX.length), slot.header.slotId) === 0) slots.push(slot);
+  }
+  return slots;
+}
+
+export function slotPut(slot: SlotRow): Put {
+  return { table: 'boot', key: Buffer.concat([PREFIX, slot.header.slotId]), value: encodeRow(slot) };
+}
+
+export function weakest(slots: readonly SlotRow[]): SlotKind | undefined {
+  return WEAKEST_FIRST.find((kind) => slots.some((slot) => slot.header.kind === kind));
+}
+
+export interface NewSlot {
+  readonly row: SlotRow;
+  /** Kind `shamir`: to be handed to people, once. */
+  readonly shares: readonly Secret[];
+}
+
+/**
+ * Makes a slot key by the adapter and wraps the root key, which core holds, to it. Nothing is stored.
+ *
+ * @param quorum  how many of how many shares open it: kind `shamir` only
+ */
+export async function createSlot(
+  core: Core,
+  random: Random,
+  adapter: SealSlot,
+  quorum: { readonly threshold: number; readonly shares: number },
+  createdMs: number,
+): Promise<NewSlot> {
+  const { applianceId, rootGeneration } = core.keyringInfo();
+  const slotId = random.bytes(ID_SIZE);
+  const created: CreatedSlot = await adapter.create(deviceContext(adapter.kind, applianceId, slotId));
+  using key = created.key;
+  const recipient = publicKey(key);
+  const header = {
+    kind: adapter.kind,
+    applianceId: Buffer.from(applianceId),
+    slotId,
+    createdMs,
+    publicKey: recipient,
+    ...quorum,
+  };
+  const headerBytes = encodeHeader(header);
+  const { shared, enc } = encapsulate(recipient);
+  using dh = shared;
+  const wrapped = Buffer.from(core.wrapRoot(dh.bytes, enc, recipient, wrapContext(headerBytes, rootGeneration)));
+  return {
+    row: { headerBytes, header, blob: created.blob, rootGeneration, enc, wrapped },
+    shares: created.shares ?? [],
+  };
+}
+
+/**
+ * Recovers the slot's key and unwraps the root key into core. Core has the root afterwards, and nothing else.
+ *
+ * @throws Fault `slot.refused`, `slot.unavailable`
+ */
+export async function openSlot(core: Core, adapter: SealSlot, slot: SlotRow, offered: Offered): Promise<void> {
+  const { header, headerBytes, blob, rootGeneration, enc, wrapped } = slot;
+  using key = await adapter.recover(blob, deviceContext(header.kind, header.applianceId, header.slotId), offered);
+  const recipient = publicKey(key);
+  if (Buffer.compare(recipient, header.publicKey) !== 0) throw refused(header.kind);
+  let shared: Secret;
+  try {
+    shared = decapsulate(key, enc);
+  } catch {
+    // The encapsulated key in the row was replaced by one of low order.
+    throw refused(header.kind);
+  }
+  using dh = shared;
+  try {
+    core.unwrapRoot(dh.bytes, enc, recipient, wrapContext(headerBytes, rootGeneration), wrapped);
+  } catch (error) {
+    if (isFault(error)) throw error;
+    throw refused(header.kind, error);
+  }
+}
+
+/** @throws Fault `slot.refused` if the slots in the store are not those that the keyring lists */
+export function checkSlots(core: Core, slots: readonly SlotRow[]): void {
+  if (Buffer.compare(encodeSlotList(slots), core.keyringInfo().slots) === 0) return;
+  throw new Fault('slot.refused', 'the slots in the store are not those that the keyring lists: they were changed');
+}
+
+function refused(kind: SlotKind, cause?: unknown): Fault {
+  return new Fault('slot.refused', `the ${kind} slot does not open this box`, { cause });
+}
