@@ -1,0 +1,24 @@
+/** A command is a row: its words, flags, help and what it does. */
+import type { FlagDeclaration, Parsed } from './arguments.ts';
+import type { Environment } from './environment.ts';
+import type { ApiClient } from './http.ts';
+
+export interface Invocation {
+  readonly environment: Environment;
+  readonly parsed: Parsed;
+  /** The server that the flags, variables and this box's folder name; made when first asked for. */
+  readonly api: () => ApiClient;
+  readonly usage: string;
+}
+
+export interface Command {
+  /** `kv metadata get` */
+  readonly words: string;
+  /** What follows the words: `PATH [name=value …]`. */
+  readonly arguments: string;
+  readonly summary: string;
+  readonly details?: string;
+  readonly flags: readonly FlagDeclaration[];
+  /** @returns the exit code */
+  readonly run: (invocation: Invocation) => Promise<number>;
+}

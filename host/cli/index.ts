@@ -1,0 +1,79 @@
+/** The command line: finds the command, runs it, and turns what goes wrong into a sentence and an exit code. */
+import { parseArguments } from './arguments.ts';
+import type { Command } from './command.ts';
+import { audit } from './commands/audit.ts';
+import { generic } from './commands/generic.ts';
+import { kv } from './commands/kv.ts';
+import { operate } from './commands/operate.ts';
+import { policy } from './commands/policy.ts';
+import { secrets } from './commands/secrets.ts';
+import { token } from './commands/token.ts';
+import { type Environment, EXIT, LocalError, RemoteError } from './environment.ts';
+import { commandHelp, overview } from './help.ts';
+import { ApiClient } from './http.ts';
+import { findServer } from './server.ts';
+
+export type { Environment } from './environment.ts';
+
+const COMMANDS: readonly Command[] = [...operate, ...token, ...policy, ...secrets, ...kv, ...generic, ...audit];
+
+/** The command with the most words that `args` begin with. */
+function match(args: readonly string[], commands: readonly Command[]): Command | undefined {
+  return commands
+    .filter(({ words }) => words.split(' ').every((word, i) => args[i] === word))
+    .sort((a, b) => b.words.length - a.words.length)[0];
+}
+
+/**
+ * @param args   what follows `holdfast`
+ * @param others commands that need the box itself (server), added by main.ts
+ * @returns the exit code: 0 done, 1 a mistake here, 2 the server refused
+ */
+export async function run(
+  args: readonly string[],
+  environment: Environment,
+  others: readonly Command[] = [],
+): Promise<number> {
+  const commands = [...others, ...COMMANDS];
+  const command = match(args, commands);
+  if (command === undefined) return answerWithout(args, environment, commands);
+  try {
+    const parsed = parseArguments(args.slice(command.words.split(' ').length), command.flags);
+    if (parsed.bool('help')) {
+      environment.out(commandHelp(command));
+      return EXIT.ok;
+    }
+    let client: ApiClient | undefined;
+    const api = (): ApiClient => {
+      client ??= new ApiClient(findServer(environment, parsed));
+      return client;
+    };
+    const usage = `holdfast ${command.words} ${command.arguments}`.trimEnd();
+    return await command.run({ environment, parsed, api, usage });
+  } catch (error) {
+    if (error instanceof RemoteError) {
+      environment.error(`${error.message}\n`);
+      return EXIT.remote;
+    }
+    if (error instanceof LocalError) {
+      environment.error(`holdfast: ${error.message}\n`);
+      return EXIT.local;
+    }
+    throw error;
+  }
+}
+
+function answerWithout(args: readonly string[], environment: Environment, commands: readonly Command[]): number {
+  const words = args.filter((arg) => !arg.startsWith('-'));
+  const prefix = words.join(' ');
+  const isGroup = commands.some(({ words: own }) => own.startsWith(`${prefix} `));
+  const asksHelp = words[0] === 'help' || args.some((arg) => /^--?h(elp)?$/.test(arg));
+  if (words.length === 0 || isGroup || words[0] === 'help') {
+    const text = overview(commands, isGroup ? prefix : '');
+    if (asksHelp) environment.out(text);
+    else environment.error(text);
+    return asksHelp ? EXIT.ok : EXIT.local;
+  }
+  environment.error(`holdfast: there is no command ${JSON.stringify(words[0])}; \`holdfast help\` lists them\n`);
+  return EXIT.local;
+}

@@ -1,0 +1,115 @@
+/** How answers are printed: tables for people, JSON for programs, one field for scripts. */
+import type { Value, ValueMap } from '../ports/value.ts';
+import type { Parsed } from './arguments.ts';
+import { type Environment, LocalError } from './environment.ts';
+import { setting } from './server.ts';
+
+export type Format = 'table' | 'json';
+
+export function formatOf(environment: Environment, parsed: Parsed): Format {
+  const format = setting(environment, parsed, 'format', 'FORMAT') ?? 'table';
+  if (format !== 'table' && format !== 'json') throw new LocalError('-format is table or json');
+  return format;
+}
+
+/** One cell: control characters that could move a terminal's cursor are shown as escapes, not obeyed. */
+export function cell(value: Value | undefined): string {
+  if (value === undefined || value === null) return 'n/a';
+  if (typeof value === 'string') return visible(value);
+  if (Array.isArray(value)) return `[${value.map(cell).join(' ')}]`;
+  if (typeof value === 'object') return visible(jsonText(value));
+  return String(value);
+}
+
+const visible = (text: string): string =>
+  text.replace(
+    /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+
+export function jsonText(value: Value): string {
+  return JSON.stringify(value, null, 2);
+}
+
+/** Columns with a heading that is underlined, as wide as their widest cell. */
+export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = headings.map((heading, i) => Math.max(heading.length, ...rows.map((row) => row[i]?.length ?? 0)));
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((text, i) => text.padEnd(widths[i] ?? 0))
+      .join('    ')
+      .trimEnd();
+  return [line(headings), line(headings.map((heading) => '-'.repeat(heading.length))), ...rows.map(line)].join('\n');
+}
+
+/** The order of the API's lists. */
+export const byOctets = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
+
+/** Names and values, sorted by name unless `order` is kept. */
+export function pairs(map: ValueMap, order?: readonly string[]): string {
+  const names = order ?? Object.keys(map).sort(byOctets);
+  return table(
+    ['Key', 'Value'],
+    names.filter((name) => name in map).map((name) => [visible(name), cell(map[name])]),
+  );
+}
+
+/** One field of an answer, as it is: what `-field` prints. @throws LocalError an answer without it */
+export function fieldText(map: ValueMap, name: string): string {
+  const value = Object.hasOwn(map, name) ? map[name] : undefined;
+  if (value === undefined) throw new LocalError(`the answer has no field ${JSON.stringify(name)}`);
+  return typeof value === 'string' ? value : jsonText(value);
+}
+
+/** Envelope keys shown above the data in tables. */
+export function printAnswer(
+  environment: Environment,
+  parsed: Parsed,
+  json: ValueMap | undefined,
+  done = 'Success!',
+): void {
+  const format = formatOf(environment, parsed);
+  const field = parsed.text('field');
+  if (json === undefined) {
+    if (format === 'json') environment.out('{}\n');
+    else if (field === undefined) environment.out(`${done}\n`);
+    return;
+  }
+  for (const warning of (json['warnings'] ?? []) as readonly string[]) environment.error(`WARNING: ${cell(warning)}\n`);
+  const shown = flatten(json);
+  if (field !== undefined) environment.out(`${fieldText(shown, field)}${environment.interactive ? '\n' : ''}`);
+  else if (format === 'json') environment.out(`${jsonText(json)}\n`);
+  else if (Object.keys(shown).length > 0) environment.out(`${pairs(shown)}\n`);
+  else environment.out(`${done}\n`);
+}
+
+/** What a table shows of an envelope: a wrapping token, a login, or the data with its lease. */
+function flatten(json: ValueMap): ValueMap {
+  const wrap = json['wrap_info'] as ValueMap | null | undefined;
+  if (wrap) {
+    return Object.fromEntries(
+      Object.entries(wrap).map(([key, value]) => [
+        key === 'token' ? 'wrapping_token' : `wrapping_${key}`.replace('wrapping_wrapped', 'wrapped'),
+        value,
+      ]),
+    );
+  }
+  const auth = json['auth'] as ValueMap | null | undefined;
+  if (auth) {
+    return {
+      token: auth['client_token'] ?? '',
+      token_accessor: auth['accessor'] ?? '',
+      token_duration: auth['lease_duration'] ?? 0,
+      token_renewable: auth['renewable'] ?? false,
+      token_policies: auth['token_policies'] ?? [],
+      identity_policies: auth['identity_policies'] ?? [],
+      policies: auth['policies'] ?? [],
+    };
+  }
+  const data = (json['data'] ?? {}) as ValueMap;
+  const lease = json['lease_id'];
+  const head: ValueMap = lease
+    ? { lease_id: lease, lease_duration: json['lease_duration'] ?? 0, lease_renewable: json['renewable'] ?? false }
+    : {};
+  return { ...head, ...data };
+}
