@@ -39,7 +39,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'host/payload.ts': ['host/ports'],
   'host/ports': [...PURE, 'core/types.ts'],
   'host/system': BASE,
-  'host/config.ts': [...BASE, 'host/config'],
+  'host/config.ts': [...BASE, 'host/config', 'firmware-config'],
   'host/config': BASE,
   'host/seal/shamir': [...BASE, 'core/index.ts'],
   'host/seal/keyfile': [...BASE, 'host/system'],
