@@ -4,7 +4,8 @@ import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
 import type { Files } from '../ports/files.ts';
 
-const libc = koffi.load('libc.so.6');
+// The process's own libc, whatever its name: null is the running program.
+const libc = koffi.load(null);
 const posixFallocate = libc.func('int posix_fallocate(int fd, int64_t offset, int64_t length)');
 const flock = libc.func('int flock(int fd, int operation)');
 

@@ -131,6 +131,14 @@ export function storeContract(name: string, factory: StoreFactory): void {
         expect(read(store, 'b')).toBe('second');
       });
 
+      test('the slice() of a view is a copy that stays', async () => {
+        const { store } = await fresh();
+        await store.commit({ puts: [put('a', 'first'), put('b', 'second')] });
+        const copy = store.get('record', bytes('a'))?.slice();
+        read(store, 'b');
+        expect(Buffer.from(copy ?? []).toString()).toBe('first');
+      });
+
       test('rows of a range are copies that stay', async () => {
         const { store } = await fresh();
         await store.commit({ puts: [put('a', '1'), put('b', '2')] });

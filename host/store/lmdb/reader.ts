@@ -120,8 +120,8 @@ export class Pinned {
 
   #view(key: Uint8Array): Uint8Array | undefined {
     const bytes = this.#environment.getBinaryFast(key, this.#options);
-    // lmdb-js returns its whole buffer with an own `length`: subarray honours the buffer's real one.
-    return bytes === undefined ? undefined : bytes.subarray(0, bytes.length);
+    // lmdb-js returns its one large buffer under another `length`. A plain Uint8Array: its slice() is a copy, a Buffer's not.
+    return bytes === undefined ? undefined : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
   *range(table: Table, options: RangeOptions = {}): IterableIterator<Row> {
@@ -145,10 +145,7 @@ export class Pinned {
 
   /** The same rows as a transaction sees them. */
   readonly base: Base = {
-    get: (key: RowKey) => {
-      const view = this.#view(key);
-      return view === undefined ? undefined : Uint8Array.prototype.slice.call(view);
-    },
+    get: (key: RowKey) => this.#view(key)?.slice(),
     keys: (prefix: RowKey) => {
       const end = afterPrefix(prefix);
       return this.#environment.getKeys({ start: prefix, ...(end === undefined ? {} : { end }), ...this.#options });

@@ -1,0 +1,73 @@
+/** What must hold of a folder that the load left, however it ended. A program of its own: see checker.ts. */
+import type { Store } from '../../../host/ports/store.ts';
+import { openLmdbStore } from '../../../host/store/lmdb/open.ts';
+import { files } from '../../../host/system/files.ts';
+import { lockFolder } from '../../../host/system/lock.ts';
+import { serveChecks } from '../checker.ts';
+import { putsOf, SLOTS, SUMMED, SumWitness } from './rows.ts';
+
+/** A slot's history as marks tell it: the last acknowledged commit, and one that may have been under way. */
+interface History {
+  acked: number | undefined;
+  tried: number | undefined;
+}
+
+/** @param marks  lines of the load, `try ID SLOT` and `ack ID SLOT`, in order */
+function historiesOf(marks: readonly string[]): History[] {
+  const slots: History[] = Array.from({ length: SLOTS }, () => ({ acked: undefined, tried: undefined }));
+  for (const mark of marks) {
+    const [word, id, slot] = mark.split(' ');
+    const history = slots[Number(slot)];
+    if (history === undefined) continue;
+    if (word === 'try') history.tried = Number(id);
+    else {
+      history.acked = Number(id);
+      history.tried = undefined;
+    }
+  }
+  return slots;
+}
+
+function stateOf(store: Store, slot: number): string {
+  const puts = putsOf(0, slot);
+  return puts.map(({ table, key }) => Buffer.from(store.get(table, key) ?? []).toString('base64')).join(' ');
+}
+
+function stateAfter(id: number | undefined, slot: number): string {
+  const puts = putsOf(id ?? 0, slot);
+  return puts.map(({ value }) => (id === undefined ? '' : Buffer.from(value ?? []).toString('base64'))).join(' ');
+}
+
+/** @returns what does not hold, in sentences; empty if all does */
+async function checkStore(folder: string, marks: readonly string[]): Promise<string[]> {
+  const wrong: string[] = [];
+  const lock = lockFolder(folder);
+  const witness = new SumWitness();
+  try {
+    const store = await openLmdbStore({ lock, files, witness, mapBytes: 1024 * 1024, ballastBytes: 0 });
+    try {
+      witness.load(store);
+      const kept = store.get('freshness', Buffer.from('sum'))?.slice();
+      const rows = SUMMED.reduce((sum, table) => sum + [...store.range(table)].length, 0);
+      if (kept === undefined ? rows > 0 : !witness.bytes().equals(kept)) {
+        wrong.push('the sum over all rows is not the one that was committed with them');
+      }
+      for (const [slot, { acked, tried }] of historiesOf(marks).entries()) {
+        const state = stateOf(store, slot);
+        if (state === stateAfter(acked, slot)) continue;
+        if (tried !== undefined && state === stateAfter(tried, slot)) continue;
+        wrong.push(`slot ${slot} is neither as acknowledged in ${acked} nor as tried in ${tried}`);
+      }
+      await store.commit({ puts: [{ table: 'policy', key: Buffer.from('after'), value: Buffer.from('the cut') }] });
+    } finally {
+      await store.close();
+    }
+  } catch (error) {
+    wrong.push(`it does not open or take a commit: ${String(error)}`);
+  } finally {
+    lock.release();
+  }
+  return wrong;
+}
+
+serveChecks(checkStore);
