@@ -18,3 +18,25 @@ export interface LeaseTime {
   /** Sentences for sys/health: why the wall clock is not believed; empty while it is. */
   reasons(): readonly string[];
 }
+
+/** What is kept (sealed) at start, at an orderly stop and with every heartbeat. */
+export interface TimeRecord {
+  readonly leaseMs: number;
+  readonly wallMs: number;
+  readonly bootId: string;
+  readonly bootMs: number;
+}
+
+/** Lease time with its two ends: what an unseal goes on from, and what is kept. For host/seal alone. */
+export interface LeaseTimeKeeper extends LeaseTime {
+  /**
+   * Goes on from what was kept. Called at every unseal: the first of the process counts, later ones find it running.
+   * Before it, lease time stands for nothing.
+   *
+   * @param record       the newest that was kept; undefined on a new box
+   * @param highWaterMs  lease time in the freshness row, which every commit renews; 0 on a new box
+   */
+  resume(record: TimeRecord | undefined, highWaterMs: number): void;
+  /** What to keep now. The wall time in it is the newest that was believed, so that a held jump is not taken over. */
+  record(): TimeRecord;
+}

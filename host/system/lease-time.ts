@@ -3,15 +3,7 @@
  * the machine was off.
  */
 import type { Clock } from '../ports/clock.ts';
-import type { LeaseTime } from '../ports/lease-time.ts';
-
-/** What is kept (sealed) at start, at an orderly stop and with every heartbeat. */
-export interface TimeRecord {
-  readonly leaseMs: number;
-  readonly wallMs: number;
-  readonly bootId: string;
-  readonly bootMs: number;
-}
+import type { LeaseTimeKeeper, TimeRecord } from '../ports/lease-time.ts';
 
 export interface LeaseClockOptions {
   readonly clock: Clock;
@@ -34,7 +26,7 @@ interface Reading {
   readonly bootMs: number;
 }
 
-export class LeaseClock implements LeaseTime {
+export class LeaseClock implements LeaseTimeKeeper {
   readonly #options: LeaseClockOptions;
   readonly #clock: Clock;
   /** Lease time is `#leaseMs` at `#bootMs` of uptime, and passes with it. */
@@ -60,13 +52,6 @@ export class LeaseClock implements LeaseTime {
     this.#newestMs = builtMs;
   }
 
-  /**
-   * Goes on from what was kept. Called at every unseal: the first of the process counts, later ones find the clock running.
-   * Before it, lease time stands for nothing.
-   *
-   * @param record       the newest that was kept; undefined on a new box
-   * @param highWaterMs  lease time in the freshness row, which every commit renews; 0 on a new box
-   */
   resume(record: TimeRecord | undefined, highWaterMs: number): void {
     if (this.#resumed) return;
     this.#resumed = true;
@@ -123,7 +108,6 @@ export class LeaseClock implements LeaseTime {
     this.#offsetMs = this.nowMs() - this.#believed.wallMs;
   }
 
-  /** What to keep now. The wall time in it is the newest that was believed, so that a held jump is not taken over. */
   record(): TimeRecord {
     this.#look();
     const bootMs = this.#clock.bootMs();

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Clock } from '../../../host/ports/clock.ts';
-import { LeaseClock, type TimeRecord } from '../../../host/system/lease-time.ts';
+import type { TimeRecord } from '../../../host/ports/lease-time.ts';
+import { LeaseClock } from '../../../host/system/lease-time.ts';
 
 const BUILT = Date.UTC(2026, 7, 1);
 const NOW = Date.UTC(2026, 10, 24);

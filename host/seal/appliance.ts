@@ -1,0 +1,390 @@
+/**
+ * The box: uninitialised, sealed or open. One change of state at a time; what it opens and closes around it (audit log,
+ * mounts, policies, jobs) is given by main.ts.
+ */
+import type { Core, FreshnessInfo } from '../../core/types.ts';
+import { Fault, isFault } from '../fault.ts';
+import type { Appliance, InitResult, SealStatus } from '../ports/appliance.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import type { LeaseTimeKeeper, TimeRecord } from '../ports/lease-time.ts';
+import type { Random } from '../ports/random.ts';
+import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
+import type { Snapshot, Store } from '../ports/store.ts';
+import type { Secret } from '../secret.ts';
+import { clearLeftovers, foundBox, type InitOptions } from './founding.ts';
+import { type Freshness, rolledBack, verifyStore } from './freshness.ts';
+import { Quorum } from './quorum.ts';
+import { JobRow, KEYRING_KEY, readComplete, readSealMark, sealMarkPut } from './rows.ts';
+import type { SlotRow } from './slot-format.ts';
+import { checkSlots, openSlot, readSlots, weakest } from './slots.ts';
+
+/** What lives on an open box and is built around it. */
+export interface Residents {
+  /** Rows that a new box begins with; core is open, the audit log runs. @param options.secretMount KV version 2 at `secret/` */
+  found(options: { readonly secretMount: boolean }): Promise<{ readonly rootToken: Secret }>;
+  /** Loads mounts and policies into core, starts jobs. Requests are let in when the box says that it is open. */
+  open(): Promise<void>;
+  /** Lets no request in, waits for those under way, stops jobs. Safe to call when nothing is open. */
+  close(): Promise<void>;
+}
+
+/** The audit log as the box starts and stops it. */
+export interface LogLifecycle {
+  start(options: {
+    readonly applianceId: Uint8Array;
+    readonly known: { readonly size: number; readonly root: Uint8Array } | undefined;
+    readonly onCheckpoint: (size: number, root: Uint8Array) => Promise<void>;
+    readonly onTrouble: (sentence: string) => void;
+  }): Promise<void>;
+  /** Writes a leaf of the box itself; one that is told while the log is stopped is kept and written first after the start. */
+  note(event: string, data: Readonly<Record<string, string | number>>): void;
+  stop(): Promise<void>;
+  /** Removes what an initialisation that was cut left behind. */
+  clear(): void;
+}
+
+export interface ApplianceOptions {
+  readonly core: Core;
+  readonly store: Store;
+  readonly freshness: Freshness;
+  readonly clock: Clock;
+  readonly lease: LeaseTimeKeeper;
+  readonly random: Random;
+  readonly log: LogLifecycle;
+  readonly residents: Residents;
+  /** Kinds that may open this box (`seal.allowed`). */
+  readonly allowed: readonly SlotKind[];
+  readonly shamir: (threshold: number, shares: number) => SealSlot;
+  /** Adapters that need no person, in the order in which they are tried. */
+  readonly automatic: readonly SealSlot[];
+  readonly heartbeatMs: number;
+  /** What is less good than it should be from the start on, for health. */
+  readonly reasons: readonly string[];
+}
+
+/** Rows up to which the fingerprint is recomputed before the first answer. */
+const VERIFY_FIRST_ROWS = 4096;
+const BACKOFF_MS = [1000, 2000, 5000, 15_000, 60_000] as const;
+/** A share of a key of another size is a mistake of typing, told before it counts. */
+const SHARE_SIZES = { min: 16, max: 33 } as const;
+
+type State = 'sealed' | 'opening' | 'open' | 'sealing';
+
+export class Box implements Appliance {
+  readonly #options: ApplianceOptions;
+  readonly #core: Core;
+  readonly #quorum: Quorum;
+  readonly #time: JobRow;
+  #state: State = 'sealed';
+  #slots: readonly SlotRow[];
+  #complete: ReturnType<typeof readComplete>;
+  #openedBy: SlotKind | undefined;
+  #verifying = false;
+  /** Rises with every unseal and seal: background work of an earlier life stops. */
+  #life = 0;
+  #heartbeat: Timer | undefined;
+  /** Changes of state follow each other. */
+  #queue: Promise<unknown> = Promise.resolve();
+  #troubles = new Map<string, string>();
+  #attempts = 0;
+
+  constructor(options: ApplianceOptions) {
+    this.#options = options;
+    this.#core = options.core;
+    this.#quorum = new Quorum(options.random);
+    this.#time = new JobRow(options.core, options.lease, 'time');
+    this.#complete = readComplete(options.store);
+    this.#slots = this.#complete === undefined ? [] : readSlots(options.store);
+  }
+
+  status(): SealStatus {
+    const { lease, reasons } = this.#options;
+    const open = this.#state === 'open' && !this.#core.sealed;
+    if (this.#state === 'open' && this.#core.sealed) this.#trapped();
+    const recovery = this.#slots.find(({ header }) => header.kind === 'shamir')?.header;
+    const automatic = this.#slots.find(({ header }) => header.kind !== 'shamir')?.header.kind;
+    return {
+      type: automatic ?? 'shamir',
+      initialized: this.#complete !== undefined,
+      sealed: !open,
+      t: recovery?.threshold ?? 0,
+      n: recovery?.shares ?? 0,
+      progress: this.#quorum.progress,
+      nonce: this.#quorum.nonce,
+      ...(open && this.#openedBy !== undefined ? { openedBy: this.#openedBy } : {}),
+      clusterId: this.#complete === undefined ? '' : uuidOf(this.#complete.applianceId),
+      reasons: [...reasons, ...(open ? lease.reasons() : []), ...this.#troubles.values()],
+      verifying: this.#verifying,
+    };
+  }
+
+  /** Kind of the weakest slot, for whoever starts the box. */
+  get weakestWayIn(): SlotKind | undefined {
+    return weakest(this.#slots);
+  }
+
+  /**
+   * @param deliver  called when everything but the last step is durable: what it does not keep is lost by a power cut
+   *                 right after it
+   */
+  initialise(options: InitOptions, deliver?: (result: InitResult) => Promise<void>): Promise<InitResult> {
+    return this.#exclusive(async () => {
+      const { core, store, freshness, lease, log, residents } = this.#options;
+      if (this.#complete !== undefined) throw new Fault('input.invalid', 'Vault is already initialized');
+      this.#state = 'opening';
+      try {
+        await clearLeftovers(store, freshness, log);
+        const result = await foundBox(
+          this.#options,
+          options,
+          async () => {
+            await log.start(this.#logStart(undefined));
+            return residents.found({ secretMount: options.keyfile });
+          },
+          deliver,
+          () => this.#time.put({ ...lease.record() }),
+        );
+        this.#complete = readComplete(store);
+        this.#slots = readSlots(store);
+        log.note('seal.initialised', { shares: options.shares, threshold: options.threshold });
+        return result;
+      } finally {
+        await this.#shut();
+        if (!core.sealed) core.seal();
+      }
+    });
+  }
+
+  offerShare(share: Secret): Promise<SealStatus> {
+    return this.#exclusive(async () => {
+      if (share.length < SHARE_SIZES.min || share.length > SHARE_SIZES.max) {
+        share[Symbol.dispose]();
+        const bound =
+          share.length < SHARE_SIZES.min
+            ? `shorter than minimum ${SHARE_SIZES.min}`
+            : `longer than maximum ${SHARE_SIZES.max}`;
+        throw new Fault('input.invalid', `key is ${bound} bytes`);
+      }
+      if (this.#complete === undefined) {
+        share[Symbol.dispose]();
+        throw new Fault('appliance.uninitialised', 'Vault is not initialized');
+      }
+      const slot = this.#slots.find(({ header }) => header.kind === 'shamir');
+      if (this.#state === 'open' || slot === undefined) {
+        share[Symbol.dispose]();
+        return this.status();
+      }
+      this.#quorum.add(share);
+      if (this.#quorum.progress < slot.header.threshold) return this.status();
+      using round = this.#quorum.take();
+      const { threshold, shares } = slot.header;
+      await this.#unseal(slot, this.#options.shamir(threshold, shares), round.shares);
+      if (readSealMark(this.#options.store)) await this.#options.store.commit({ puts: [sealMarkPut(false)] });
+      return this.status();
+    });
+  }
+
+  resetShares(): SealStatus {
+    if (this.#state === 'open') throw new Fault('input.invalid', 'vault is unsealed');
+    this.#quorum.clear();
+    return this.status();
+  }
+
+  unsealAutomatically(): Promise<boolean> {
+    return this.#exclusive(async () => {
+      const { automatic, store } = this.#options;
+      if (this.#state === 'open') return true;
+      if (this.#complete === undefined || readSealMark(store)) return false;
+      for (const adapter of automatic) {
+        if (!this.#options.allowed.includes(adapter.kind)) continue;
+        for (const slot of this.#slots.filter(({ header }) => header.kind === adapter.kind)) {
+          if (await this.#tried(slot, adapter)) return true;
+        }
+      }
+      return false;
+    });
+  }
+
+  async seal(): Promise<void> {
+    await this.#exclusive(async () => {
+      if (this.#state !== 'open') throw new Fault('appliance.sealed', 'Vault is sealed');
+      await this.#options.store.commit({ puts: [sealMarkPut(true)] });
+      this.#options.log.note('seal.closed', {});
+      this.#state = 'sealing';
+    });
+    // Not awaited: the request that asked for it is among those that the closing waits for.
+    void this.#exclusive(() => this.#shut());
+  }
+
+  /** An orderly stop of the process: as `seal`, without the mark. */
+  stop(): Promise<void> {
+    return this.#exclusive(async () => {
+      if (this.#state !== 'open') return;
+      this.#state = 'sealing';
+      await this.#shut();
+    });
+  }
+
+  async #tried(slot: SlotRow, adapter: SealSlot): Promise<boolean> {
+    try {
+      await this.#unseal(slot, adapter, []);
+      this.#troubles.delete(slot.header.kind);
+      return true;
+    } catch (error) {
+      if (!isFault(error)) throw error;
+      this.#troubles.set(slot.header.kind, error.message);
+      return false;
+    }
+  }
+
+  /** From a slot to an open box, or back to a sealed one. */
+  async #unseal(slot: SlotRow, adapter: SealSlot, shares: readonly Secret[]): Promise<void> {
+    const { header } = slot;
+    if (!this.#options.allowed.includes(header.kind)) {
+      throw new Fault('slot.refused', `slots of kind ${header.kind} are not allowed here (seal.allowed)`);
+    }
+    this.#state = 'opening';
+    try {
+      await openSlot(this.#core, adapter, slot, { shares });
+      await this.#open();
+    } catch (error) {
+      await this.#shut();
+      if (isFault(error)) this.#options.log.note('seal.refused', { kind: header.kind, code: error.code });
+      throw error;
+    }
+    this.#openedBy = header.kind;
+    this.#state = 'open';
+    this.#attempts = 0;
+    this.#options.log.note('seal.opened', { kind: header.kind });
+    await this.#beat();
+  }
+
+  /** Core has the root key. */
+  async #open(): Promise<void> {
+    const { store, freshness, lease, log, residents } = this.#options;
+    const life = ++this.#life;
+    const ring = store.get('keyring', KEYRING_KEY);
+    if (ring === undefined) throw rolledBack('the store has no keyring');
+    this.#core.openKeyring(Buffer.from(ring));
+    this.#slots = readSlots(store);
+    checkSlots(this.#core, this.#slots);
+    const snapshot = store.snapshot();
+    let kept = false;
+    try {
+      const info = freshness.resume(snapshot);
+      lease.resume(this.#time.read(store) as TimeRecord | undefined, info.timeHighWaterMs);
+      if (info.rowCount <= VERIFY_FIRST_ROWS) {
+        const agrees = await verifyStore(this.#core, this.#options.clock, snapshot, VERIFY_FIRST_ROWS, () => false);
+        if (agrees !== true) throw rolledBack('a row of the store is not the one that was written last');
+      }
+      await log.start(this.#logStart(info));
+      await residents.open();
+      if (info.rowCount > VERIFY_FIRST_ROWS) {
+        kept = true;
+        void this.#verifyBehind(snapshot, life);
+      }
+    } finally {
+      if (!kept) snapshot[Symbol.dispose]();
+    }
+  }
+
+  #logStart(info: FreshnessInfo | undefined): Parameters<LogLifecycle['start']>[0] {
+    return {
+      applianceId: Buffer.from(this.#core.keyringInfo().applianceId),
+      known: info === undefined ? undefined : { size: info.checkpointSize, root: Uint8Array.from(info.checkpointRoot) },
+      onCheckpoint: (size, root) => {
+        this.#options.freshness.noteCheckpoint(size, root);
+        return this.#record();
+      },
+      onTrouble: (sentence) => this.#troubles.set('audit', sentence),
+    };
+  }
+
+  async #verifyBehind(snapshot: Snapshot, life: number): Promise<void> {
+    this.#verifying = true;
+    let agrees: boolean | undefined;
+    try {
+      using pinned = snapshot;
+      agrees = await verifyStore(
+        this.#core,
+        this.#options.clock,
+        pinned,
+        0,
+        () => this.#life !== life || this.#core.sealed,
+      );
+    } catch {
+      // A trap or a store that cannot be read any more: the box says so by itself.
+      agrees = this.#life === life && !this.#core.sealed ? false : undefined;
+    }
+    this.#verifying = false;
+    if (agrees !== false) return;
+    this.#troubles.set('rolled-back', rolledBack('a row of the store is not the one that was written last').message);
+    this.#options.log.note('seal.rolled-back', {});
+    await this.#exclusive(async () => {
+      if (this.#life !== life) return;
+      this.#state = 'sealing';
+      await this.#shut();
+    });
+  }
+
+  /** Keeps the time and the newest checkpoint: any commit renews the freshness row. */
+  async #record(): Promise<void> {
+    await this.#options.store.commit({ puts: [this.#time.put({ ...this.#options.lease.record() })] });
+  }
+
+  async #beat(): Promise<void> {
+    this.#heartbeat?.cancel();
+    try {
+      await this.#record();
+      this.#troubles.delete('heartbeat');
+    } catch (error) {
+      if (!isFault(error)) throw error;
+      this.#troubles.set('heartbeat', `the newest checkpoint and the time could not be recorded: ${error.message}`);
+    }
+    if (this.#state !== 'open') return;
+    this.#heartbeat = this.#options.clock.after(this.#options.heartbeatMs, () => {
+      if (this.#state === 'open' && !this.#core.sealed) void this.#beat();
+    });
+  }
+
+  /** Closes whatever is open, in the order in which it depends on each other. */
+  async #shut(): Promise<void> {
+    const { residents, log, freshness } = this.#options;
+    this.#life++;
+    this.#heartbeat?.cancel();
+    await residents.close();
+    await log.stop();
+    // After the log: its end has told the newest checkpoint.
+    if (!this.#core.sealed) await this.#record().catch(() => undefined);
+    freshness.end();
+    if (!this.#core.sealed) this.#core.seal();
+    this.#openedBy = undefined;
+    this.#verifying = false;
+    this.#state = 'sealed';
+  }
+
+  /** Core dropped its instance: a bug. Automatic slots open the box again, each time later. */
+  #trapped(): void {
+    this.#state = 'sealing';
+    this.#troubles.set('trap', 'the core stopped on an internal error and the box was sealed: please report it');
+    const delay = BACKOFF_MS[Math.min(this.#attempts++, BACKOFF_MS.length - 1)] ?? 60_000;
+    void this.#exclusive(() => this.#shut()).then(() =>
+      this.#options.clock.after(delay, () => void this.unsealAutomatically()),
+    );
+  }
+
+  #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#queue.then(work);
+    this.#queue = done.then(
+      () => undefined,
+      () => undefined,
+    );
+    return done;
+  }
+}
+
+/** The appliance id in the form of a UUID, as cluster ids are written. */
+function uuidOf(id: Uint8Array): string {
+  const hex = Buffer.from(id).toString('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+}

@@ -1,0 +1,107 @@
+/**
+ * Makes a new box. The row `complete` is written last: a power cut before it leaves an uninitialised box, whose leftovers
+ * the next initialisation removes.
+ */
+import type { Core } from '../../core/types.ts';
+import { Fault } from '../fault.ts';
+import type { InitResult } from '../ports/appliance.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { LeaseTimeKeeper } from '../ports/lease-time.ts';
+import type { Random } from '../ports/random.ts';
+import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
+import { BATCH_ROWS_MAX, type Put, type Store, TABLES, type Table } from '../ports/store.ts';
+import type { Secret } from '../secret.ts';
+import type { Freshness } from './freshness.ts';
+import { completePut, KEYRING_KEY } from './rows.ts';
+import { encodeSlotList, ID_SIZE } from './slot-format.ts';
+import { createSlot, type NewSlot, slotPut } from './slots.ts';
+
+export interface InitOptions {
+  readonly shares: number;
+  readonly threshold: number;
+  readonly keyfile: boolean;
+}
+
+export interface FoundingParts {
+  readonly core: Core;
+  readonly store: Store;
+  readonly freshness: Freshness;
+  readonly clock: Clock;
+  readonly lease: LeaseTimeKeeper;
+  readonly random: Random;
+  readonly allowed: readonly SlotKind[];
+  readonly shamir: (threshold: number, shares: number) => SealSlot;
+  readonly automatic: readonly SealSlot[];
+}
+
+const SHARE_COUNT_MAX = 255;
+
+/** @throws Fault `input.invalid` in Vault's words */
+function checkQuorum({ shares, threshold }: InitOptions): void {
+  const invalid = (sentence: string): never => {
+    throw new Fault('input.invalid', `invalid seal configuration: ${sentence}`);
+  };
+  if (!Number.isInteger(shares) || shares < 1) invalid('shares must be at least one');
+  if (shares > SHARE_COUNT_MAX) invalid(`shares must be less than ${SHARE_COUNT_MAX + 1}`);
+  if (!Number.isInteger(threshold) || threshold < 1) invalid('threshold must be at least one');
+  if (threshold > shares) invalid('threshold cannot be larger than shares');
+  if (shares > 1 && threshold === 1) invalid('threshold must be greater than one for multiple shares');
+}
+
+/**
+ * @param found    fills the box: mounts, policies, root token; the audit log runs from then on
+ * @param deliver  hands out what is shown once, before the box is complete
+ * @param time     the row that keeps lease time
+ */
+export async function foundBox(
+  parts: FoundingParts,
+  options: InitOptions,
+  found: () => Promise<{ readonly rootToken: Secret }>,
+  deliver: ((result: InitResult) => Promise<void>) | undefined,
+  time: () => Put,
+): Promise<InitResult> {
+  checkQuorum(options);
+  const { core, store, freshness, clock, lease, random } = parts;
+  const createdMs = clock.wallMs();
+  const applianceId = random.bytes(ID_SIZE);
+  core.createKeyring(applianceId, createdMs);
+  const { slots, shares } = await makeSlots(parts, options, createdMs);
+  const ring = Buffer.from(core.stageKeyring({ slots: encodeSlotList(slots), nowMs: createdMs }));
+  core.adoptStaged();
+  lease.resume(undefined, 0);
+  freshness.begin();
+  await store.commit({ puts: [{ table: 'keyring', key: KEYRING_KEY, value: ring }, ...slots.map(slotPut)] });
+  const { rootToken } = await found();
+  const result = { shares, rootToken };
+  await deliver?.(result);
+  await store.commit({ puts: [completePut(applianceId, createdMs), time()] });
+  return result;
+}
+
+async function makeSlots(parts: FoundingParts, options: InitOptions, createdMs: number) {
+  const { core, random, allowed, automatic } = parts;
+  const { threshold, shares } = options;
+  const made: NewSlot[] = [
+    await createSlot(core, random, parts.shamir(threshold, shares), { threshold, shares }, createdMs),
+  ];
+  const keyfile = automatic.find(({ kind }) => kind === 'keyfile');
+  if (options.keyfile && keyfile !== undefined && allowed.includes('keyfile')) {
+    made.push(await createSlot(core, random, keyfile, { threshold: 0, shares: 0 }, createdMs));
+  }
+  return { slots: made.map(({ row }) => row), shares: made.flatMap((one) => one.shares) };
+}
+
+/** Removes what an initialisation that was cut left in the store and the log. Never called on a complete box. */
+export async function clearLeftovers(store: Store, freshness: Freshness, log: { clear(): void }): Promise<void> {
+  log.clear();
+  await freshness.clearing(async () => {
+    for (const table of Object.keys(TABLES) as Table[]) {
+      const prefix = table === 'boot' ? Buffer.from('slot/', 'ascii') : undefined;
+      for (;;) {
+        const rows = [...store.range(table, { ...(prefix === undefined ? {} : { prefix }), limit: BATCH_ROWS_MAX })];
+        if (rows.length === 0) break;
+        await store.commit({ puts: rows.map(({ key }) => ({ table, key })) });
+      }
+    }
+  });
+}

@@ -1,0 +1,84 @@
+/** Rows that the seal itself keeps: in table `boot` in clear (core/spec/slots.md), in table `job` sealed. */
+import type { Core } from '../../core/types.ts';
+import type { LeaseTime } from '../ports/lease-time.ts';
+import type { Put, Reader } from '../ports/store.ts';
+import type { Value } from '../ports/value.ts';
+import { ID_SIZE } from './slot-format.ts';
+
+/** The only row of their tables. */
+export const KEYRING_KEY = Buffer.from('keyring', 'ascii');
+export const FRESHNESS_KEY = Buffer.from('freshness', 'ascii');
+
+const COMPLETE_KEY = Buffer.from('complete', 'ascii');
+const SEALED_KEY = Buffer.from('sealed', 'ascii');
+const COMPLETE_SIZE = 1 + ID_SIZE + 8;
+
+/** How long a grant of the seal's own work may live. */
+export const GRANT_MS = 60_000;
+
+/** A box whose initialisation was finished; undefined for an empty folder, and for one that was cut before its end. */
+export function readComplete(reader: Reader): { readonly applianceId: Buffer; readonly createdMs: number } | undefined {
+  const row = reader.get('boot', COMPLETE_KEY);
+  if (row === undefined || row.length !== COMPLETE_SIZE || row[0] !== 1) return undefined;
+  const bytes = Buffer.from(row);
+  return { applianceId: bytes.subarray(1, 1 + ID_SIZE), createdMs: Number(bytes.readBigUInt64BE(1 + ID_SIZE)) };
+}
+
+export function completePut(applianceId: Uint8Array, createdMs: number): Put {
+  const value = Buffer.alloc(COMPLETE_SIZE);
+  value[0] = 1;
+  value.set(applianceId, 1);
+  value.writeBigUInt64BE(BigInt(createdMs), 1 + ID_SIZE);
+  return { table: 'boot', key: COMPLETE_KEY, value };
+}
+
+/** True after `sys/seal`, until a person unseals. */
+export function readSealMark(reader: Reader): boolean {
+  return reader.get('boot', SEALED_KEY) !== undefined;
+}
+
+export function sealMarkPut(sealed: boolean): Put {
+  return { table: 'boot', key: SEALED_KEY, ...(sealed ? { value: Buffer.of(1) } : {}) };
+}
+
+/** A row of table `job` under a name, sealed: what the box must remember of itself. */
+export class JobRow {
+  readonly #core: Core;
+  readonly #lease: LeaseTime;
+  readonly #name: string;
+
+  constructor(core: Core, lease: LeaseTime, name: string) {
+    this.#core = core;
+    this.#lease = lease;
+    this.#name = name;
+  }
+
+  /** @throws CoreFault `refused` if the row was changed */
+  read(reader: Reader): Value | undefined {
+    const key = this.#core.blindKey('job', this.#name);
+    const row = reader.get('job', key);
+    if (row === undefined) return undefined;
+    const payload = this.#within((grant) => Buffer.from(this.#core.openTable(grant, 'job', key, row)));
+    return JSON.parse(payload.toString('utf8')) as Value;
+  }
+
+  put(value: Value): Put {
+    const key = this.#core.blindKey('job', this.#name);
+    const payload = Buffer.from(JSON.stringify(value), 'utf8');
+    return {
+      table: 'job',
+      key,
+      value: this.#within((grant) => Buffer.from(this.#core.sealTable(grant, 'job', key, payload))),
+    };
+  }
+
+  #within<T>(work: (grant: number) => T): T {
+    const now = this.#lease.nowMs();
+    const grant = this.#core.systemGrant('boot', undefined, now, now + GRANT_MS);
+    try {
+      return work(grant);
+    } finally {
+      this.#core.endGrant(grant);
+    }
+  }
+}
