@@ -8,16 +8,22 @@
  */
 import { Buffer } from 'node:buffer';
 
+/** Not among the types that this program is compiled with. */
+const Wasm = Reflect.get(globalThis, 'WebAssembly') as {
+  readonly Instance: object;
+  readonly Module: object;
+  readonly Memory: { readonly prototype: object };
+};
 const TypedArray = Object.getPrototypeOf(Uint8Array.prototype) as object;
 
 const LOCKED: readonly object[] = [
   JSON,
   Math,
   Reflect,
-  WebAssembly,
-  WebAssembly.Instance,
-  WebAssembly.Module,
-  WebAssembly.Memory.prototype,
+  Wasm,
+  Wasm.Instance,
+  Wasm.Module,
+  Wasm.Memory.prototype,
   Object,
   Array,
   ArrayBuffer,
