@@ -56,6 +56,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'host/auth': [...BASE, 'host/barrier', 'host/leases', 'host/tokens'],
   'host/api': [...BASE, 'host/mounts', 'host/tokens', 'host/audit', 'host/barrier'],
   'host/cli': [...PURE, 'core/index.ts', 'core/types.ts', 'host/audit'],
+  'host/announce.ts': BASE,
   'host/main.ts': ['host', 'core/index.ts', 'core/types.ts'],
 };
 
