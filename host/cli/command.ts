@@ -3,12 +3,19 @@ import type { FlagDeclaration, Parsed } from './arguments.ts';
 import type { Environment } from './environment.ts';
 import type { ApiClient } from './http.ts';
 
+/** What needs the box itself and not its API; given by main.ts. */
+export interface Box {
+  /** Verifies the log of a stopped box. @returns the exit code */
+  verifyLog(folder: string, environment: Environment): Promise<number>;
+}
+
 export interface Invocation {
   readonly environment: Environment;
   readonly parsed: Parsed;
   /** The server that the flags, variables and this box's folder name; made when first asked for. */
   readonly api: () => ApiClient;
   readonly usage: string;
+  readonly box: Box | undefined;
 }
 
 export interface Command {

@@ -1,6 +1,6 @@
 /** The command line: finds the command, runs it, and turns what goes wrong into a sentence and an exit code. */
 import { parseArguments } from './arguments.ts';
-import type { Command } from './command.ts';
+import type { Box, Command } from './command.ts';
 import { audit } from './commands/audit.ts';
 import { generic } from './commands/generic.ts';
 import { kv } from './commands/kv.ts';
@@ -13,6 +13,7 @@ import { commandHelp, overview } from './help.ts';
 import { ApiClient } from './http.ts';
 import { findServer } from './server.ts';
 
+export type { Box, Command } from './command.ts';
 export type { Environment } from './environment.ts';
 
 const COMMANDS: readonly Command[] = [...operate, ...token, ...policy, ...secrets, ...kv, ...generic, ...audit];
@@ -27,12 +28,14 @@ function match(args: readonly string[], commands: readonly Command[]): Command |
 /**
  * @param args   what follows `holdfast`
  * @param others commands that need the box itself (server), added by main.ts
+ * @param box    what needs the box itself, for commands that take -data
  * @returns the exit code: 0 done, 1 a mistake here, 2 the server refused
  */
 export async function run(
   args: readonly string[],
   environment: Environment,
   others: readonly Command[] = [],
+  box?: Box,
 ): Promise<number> {
   const commands = [...others, ...COMMANDS];
   const command = match(args, commands);
@@ -49,7 +52,7 @@ export async function run(
       return client;
     };
     const usage = `holdfast ${command.words} ${command.arguments}`.trimEnd();
-    return await command.run({ environment, parsed, api, usage });
+    return await command.run({ environment, parsed, api, usage, box });
   } catch (error) {
     if (error instanceof RemoteError) {
       environment.error(`${error.message}\n`);

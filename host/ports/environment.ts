@@ -18,4 +18,5 @@ export interface Environment {
   /** Creates or replaces a file of mode 0600 in one step, and its folder with 0700. */
   writePrivateFile(path: string, content: string): void;
   removeFile(path: string): void;
+  pause(ms: number): Promise<void>;
 }

@@ -91,5 +91,6 @@ export function terminalEnvironment(): Environment {
     },
     writePrivateFile,
     removeFile: (path) => rmSync(path, { force: true }),
+    pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
   };
 }

@@ -52,6 +52,7 @@ export function fakeEnvironment(
     removeFile: (path) => {
       files.delete(path);
     },
+    pause: async () => {},
     files,
     asked,
     output: () => out,
