@@ -157,10 +157,11 @@ export class Box implements Appliance {
 
   offerShare(share: Secret): Promise<SealStatus> {
     return this.#exclusive(async () => {
-      if (share.length < SHARE_SIZES.min || share.length > SHARE_SIZES.max) {
+      const { length } = share;
+      if (length < SHARE_SIZES.min || length > SHARE_SIZES.max) {
         share[Symbol.dispose]();
         const bound =
-          share.length < SHARE_SIZES.min
+          length < SHARE_SIZES.min
             ? `shorter than minimum ${SHARE_SIZES.min}`
             : `longer than maximum ${SHARE_SIZES.max}`;
         throw new Fault('input.invalid', `key is ${bound} bytes`);
@@ -338,8 +339,9 @@ export class Box implements Appliance {
       await this.#record();
       this.#troubles.delete('heartbeat');
     } catch (error) {
-      if (!isFault(error)) throw error;
-      this.#troubles.set('heartbeat', `the newest checkpoint and the time could not be recorded: ${error.message}`);
+      // Whatever it is, the box goes on, and what can be cut off unnoticed grows: health has to say so.
+      const why = isFault(error) ? error.message : 'an internal error';
+      this.#troubles.set('heartbeat', `the newest checkpoint and the time could not be recorded: ${why}`);
     }
     if (this.#state !== 'open') return;
     this.#heartbeat = this.#options.clock.after(this.#options.heartbeatMs, () => {
