@@ -6,7 +6,7 @@ import type { Core, FreshnessInfo } from '../../core/types.ts';
 import { Fault, isFault } from '../fault.ts';
 import type { Appliance, InitResult, SealStatus } from '../ports/appliance.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
-import type { LeaseTimeKeeper, TimeRecord } from '../ports/lease-time.ts';
+import type { LeaseTimeKeeper } from '../ports/lease-time.ts';
 import type { Random } from '../ports/random.ts';
 import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import type { Snapshot, Store } from '../ports/store.ts';
@@ -14,7 +14,7 @@ import type { Secret } from '../secret.ts';
 import { clearLeftovers, foundBox, type InitOptions } from './founding.ts';
 import { type Freshness, rolledBack, verifyStore } from './freshness.ts';
 import { Quorum } from './quorum.ts';
-import { JobRow, KEYRING_KEY, readComplete, readSealMark, sealMarkPut } from './rows.ts';
+import { JobRow, KEYRING_KEY, parseTimeRecord, readComplete, readSealMark, sealMarkPut } from './rows.ts';
 import type { SlotRow } from './slot-format.ts';
 import { checkSlots, openSlot, readSlots, weakest } from './slots.ts';
 
@@ -273,7 +273,7 @@ export class Box implements Appliance {
     let kept = false;
     try {
       const info = freshness.resume(snapshot);
-      lease.resume(this.#time.read(store) as TimeRecord | undefined, info.timeHighWaterMs);
+      lease.resume(parseTimeRecord(this.#time.read(store)), info.timeHighWaterMs);
       if (info.rowCount <= VERIFY_FIRST_ROWS) {
         const agrees = await verifyStore(this.#core, this.#options.clock, snapshot, VERIFY_FIRST_ROWS, () => false);
         if (agrees !== true) throw rolledBack('a row of the store is not the one that was written last');

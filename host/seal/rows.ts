@@ -1,8 +1,9 @@
 /** Rows that the seal itself keeps: in table `boot` in clear (core/spec/slots.md), in table `job` sealed. */
 import type { Core } from '../../core/types.ts';
-import type { LeaseTime } from '../ports/lease-time.ts';
+import { decodePayload, encodePayload } from '../payload.ts';
+import type { LeaseTime, TimeRecord } from '../ports/lease-time.ts';
 import type { Put, Reader } from '../ports/store.ts';
-import type { Value } from '../ports/value.ts';
+import type { ValueMap } from '../ports/value.ts';
 import { ID_SIZE } from './slot-format.ts';
 
 /** The only row of their tables. */
@@ -41,6 +42,13 @@ export function sealMarkPut(sealed: boolean): Put {
   return { table: 'boot', key: SEALED_KEY, ...(sealed ? { value: Buffer.of(1) } : {}) };
 }
 
+/** @returns undefined for what is no record of time: a later version's, or none */
+export function parseTimeRecord(value: ValueMap | undefined): TimeRecord | undefined {
+  const { leaseMs, wallMs, bootId, bootMs } = value ?? {};
+  if (typeof leaseMs !== 'number' || typeof wallMs !== 'number' || typeof bootMs !== 'number') return undefined;
+  return typeof bootId === 'string' ? { leaseMs, wallMs, bootId, bootMs } : undefined;
+}
+
 /** A row of table `job` under a name, sealed: what the box must remember of itself. */
 export class JobRow {
   readonly #core: Core;
@@ -54,17 +62,16 @@ export class JobRow {
   }
 
   /** @throws CoreFault `refused` if the row was changed */
-  read(reader: Reader): Value | undefined {
+  read(reader: Reader): ValueMap | undefined {
     const key = this.#core.blindKey('job', this.#name);
     const row = reader.get('job', key);
     if (row === undefined) return undefined;
-    const payload = this.#within((grant) => Buffer.from(this.#core.openTable(grant, 'job', key, row)));
-    return JSON.parse(payload.toString('utf8')) as Value;
+    return decodePayload(this.#within((grant) => Buffer.from(this.#core.openTable(grant, 'job', key, row))));
   }
 
-  put(value: Value): Put {
+  put(value: ValueMap): Put {
     const key = this.#core.blindKey('job', this.#name);
-    const payload = Buffer.from(JSON.stringify(value), 'utf8');
+    const payload = encodePayload(value);
     return {
       table: 'job',
       key,
