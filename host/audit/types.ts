@@ -5,6 +5,7 @@ import type { Answer, MountInfo, Peer, TokenInfo } from '../ports/engine.ts';
 import type { LogFiles } from '../ports/log-files.ts';
 import type { Random } from '../ports/random.ts';
 import type { ValueMap } from '../ports/value.ts';
+import type { HeldEvents } from './held.ts';
 
 /** Name under which the built-in log's HMAC key is derived (core/spec/audit.md); `sys/audit-hash/audit_log` uses it too. */
 export const LOG_ACCESSOR = 'audit_log';
@@ -38,6 +39,8 @@ export interface AuditContext {
   readonly headers?: readonly { readonly name: string; readonly value: string; readonly hmac: boolean }[];
   /** Keys whose values are written in clear: the operation's own list and the mount's audit_non_hmac_*_keys. */
   readonly clear?: { readonly request?: readonly string[]; readonly response?: readonly string[] };
+  /** Revocation: is taken though the log has no room for anything else. */
+  readonly urgent?: boolean;
 }
 
 /** How a request ended. `error`: its text as the client gets it (never a secret). */
@@ -54,6 +57,8 @@ export interface AuditNote {
   readonly event: string;
   readonly data?: ValueMap;
   readonly hashed?: ValueMap;
+  /** Revocation: is taken though the log has no room for anything else. */
+  readonly urgent?: boolean;
 }
 
 /** What of the log lies sealed in the store: `load` opens it, `save` seals and commits it. At most 64 KiB. */
@@ -86,6 +91,10 @@ export interface AuditStart {
   /** 16 bytes. */
   readonly applianceId: Uint8Array;
   readonly record: AuditRecord;
+  /** Lease time, for the grants of the log's own work. */
+  readonly nowMs: () => number;
+  /** Logged first, and empty afterwards. */
+  readonly held?: HeldEvents;
   /** The newest checkpoint that the freshness row holds; the log must contain it. Absent on a new box. */
   readonly known?: { readonly size: number; readonly root: Uint8Array } | undefined;
   /**

@@ -19,11 +19,9 @@ export interface LogFiles extends Files {
   open(path: string): AppendFile;
   /** Writes a whole small file, not yet durable. */
   put(path: string, bytes: Uint8Array): void;
-  /** Replaces a whole small file: after a power cut either the old bytes are there or the new ones. */
-  replace(path: string, bytes: Uint8Array): void;
-  /** Makes the bytes of a file that `put` wrote durable. */
-  syncFile(path: string): void;
+  /** Resolves when the bytes of a file, or the names in a folder, are on the medium. */
+  syncPath(path: string): Promise<void>;
   rename(from: string, to: string): void;
-  /** Removes a file; no error where it is absent. */
+  /** Removes a file or an empty folder; no error where it is absent. */
   remove(path: string): void;
 }

@@ -3,11 +3,14 @@ import {
   closeSync,
   constants,
   fdatasync,
-  fdatasyncSync,
+  fsync,
   ftruncateSync,
+  lstatSync,
   mkdirSync,
+  open,
   openSync,
   renameSync,
+  rmdirSync,
   rmSync,
   writeSync,
 } from 'node:fs';
@@ -56,17 +59,21 @@ export const logFiles: LogFiles = {
   put(path, bytes) {
     withFile(path, WRITE | constants.O_TRUNC, (descriptor) => writeAll(descriptor, bytes, 0));
   },
-  replace(path, bytes) {
-    const next = `${path}.next`;
-    withFile(next, WRITE | constants.O_TRUNC, (descriptor) => {
-      writeAll(descriptor, bytes, 0);
-      fdatasyncSync(descriptor);
-    });
-    renameSync(next, path);
-  },
-  syncFile(path) {
-    withFile(path, constants.O_RDWR | constants.O_NOFOLLOW, (descriptor) => fdatasyncSync(descriptor));
-  },
+  syncPath: (path) =>
+    new Promise((resolve, reject) => {
+      open(path, constants.O_RDONLY | constants.O_NOFOLLOW, (refused, descriptor) => {
+        if (refused !== null) return reject(refused);
+        fsync(descriptor, (failed) => {
+          closeSync(descriptor);
+          if (failed === null || failed === undefined) resolve();
+          else reject(failed);
+        });
+      });
+    }),
   rename: (from, to) => renameSync(from, to),
-  remove: (path) => rmSync(path, { force: true }),
+  remove(path) {
+    const held = lstatSync(path, { throwIfNoEntry: false });
+    if (held?.isDirectory() === true) rmdirSync(path);
+    else rmSync(path, { force: true });
+  },
 };

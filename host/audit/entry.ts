@@ -1,0 +1,196 @@
+/**
+ * Leaves in the schema that readers of Vault's audit log know: what follows core's own object in the line. What is the
+ * same for all requests of a token or a mount is built once and kept as long as its object lives.
+ */
+import { LEAF_SIZE_MAX } from '../../core/types.ts';
+import type { Answer, AuthAnswer, MountInfo, TokenInfo, WrapInfo } from '../ports/engine.ts';
+import type { ValueMap } from '../ports/value.ts';
+import { timestampNanos, timestampSeconds } from '../timestamp.ts';
+import { clearJson, HashedJson, quote, quoteAll } from './json.ts';
+import type { AuditContext, AuditNote, AuditOutcome } from './types.ts';
+
+const ERROR_LENGTH_MAX = 4096;
+
+/** What follows core's object in a leaf, and the size of the whole that is sure, so that hopeless ones are not tried. */
+export interface Rest {
+  readonly text: string;
+  /** At least so many bytes. */
+  readonly least: number;
+}
+
+export class EntryBuilder {
+  readonly #hmac: (value: string) => string;
+  #tokens = new WeakMap<TokenInfo, string>();
+  #clientTokens = new WeakMap<TokenInfo, string>();
+  readonly #mounts = new WeakMap<MountInfo, string>();
+  /** `auth` and `request` of a request, for its response leaf; with data, and with the data left out. */
+  readonly #requests = new WeakMap<AuditContext, { readonly text: string; readonly growth: number }>();
+
+  constructor(hmac: (value: string) => string) {
+    this.#hmac = hmac;
+  }
+
+  /** The HMAC key is another one now. */
+  forget(): void {
+    this.#tokens = new WeakMap();
+    this.#clientTokens = new WeakMap();
+  }
+
+  /** @param elided the request's data is replaced by its HMAC and length */
+  request(context: AuditContext, elided = false): Rest {
+    const hashed = new HashedJson(this.#hmac);
+    const body = `${this.#auth(context)},"request":${this.#request(context, hashed, elided)}`;
+    this.#requests.set(context, { text: body, growth: hashed.growth });
+    const time = timestampNanos(context.timeMs, context.timeNanos);
+    const text = `"time":"${time}","type":"request",${body}}`;
+    return { text, least: text.length + hashed.growth };
+  }
+
+  /** @param level 0 whole; 1 data elided; 2 nothing but the request's id and the answer's HMAC: always fits */
+  response(context: AuditContext, outcome: AuditOutcome, level: 0 | 1 | 2 = 0): Rest {
+    const head = `"time":"${timestampNanos(outcome.timeMs, outcome.timeNanos)}","type":"response"`;
+    const error = outcome.error === undefined ? '' : `,"error":${quote(outcome.error.slice(0, ERROR_LENGTH_MAX))}`;
+    const hashed = new HashedJson(this.#hmac);
+    if (level === 2) {
+      const text = `${head},"request":{"id":${quote(context.id)}},"response":${this.#elide(answerData(outcome.answer))}}`;
+      return { text, least: text.length };
+    }
+    const kept = this.#requests.get(context);
+    const request =
+      level === 0 && kept !== undefined
+        ? kept.text
+        : `${this.#auth(context)},"request":${this.#request(context, hashed, true)}`;
+    const growth = level === 0 && kept !== undefined ? kept.growth : 0;
+    const answer = outcome.answer;
+    const response = answer === undefined ? '' : `,"response":${this.#response(context, answer, hashed, level === 1)}`;
+    const text = `${head},${request}${response}${error}}`;
+    return { text, least: text.length + hashed.growth + growth };
+  }
+
+  note(note: AuditNote, id: string, time: string): Rest {
+    const hashed = new HashedJson(this.#hmac);
+    const data = note.data === undefined ? '' : `,"data":${clearJson(note.data)}`;
+    const secret = note.hashed === undefined ? '' : `,"hashed":${hashed.map(note.hashed)}`;
+    const text = `"time":"${time}","type":"note","note":{"id":${quote(id)},"event":${quote(note.event)}${data}${secret}}}`;
+    return { text, least: text.length + hashed.growth };
+  }
+
+  #auth(context: AuditContext): string {
+    const { decision, token } = context;
+    const allowed = decision.verdict === 'allowed';
+    const names = token === undefined ? [] : decision.granting.map((at) => token.policies[at] ?? '');
+    const granting = names.map((name) => `{"name":${quote(name)},"namespace_id":"root","type":"acl"}`).join(',');
+    const results = `"policy_results":{"allowed":${allowed}${granting === '' ? '' : `,"granting_policies":[${granting}]`}}`;
+    const own = token === undefined ? '' : `${this.#token(token, context.tokenText)},`;
+    return `"auth":{${own}${results}}`;
+  }
+
+  /** Members of `auth` that depend on the token alone. */
+  #token(token: TokenInfo, presented: string | undefined): string {
+    const kept = this.#tokens.get(token);
+    if (kept !== undefined) return kept;
+    let out = presented === undefined ? '' : `"client_token":"${this.#hmac(presented)}",`;
+    if (token.accessor !== '') out += `"accessor":"${this.#hmac(token.accessor)}",`;
+    out += `"display_name":${quote(token.displayName)}`;
+    const all = [...new Set([...token.policies, ...token.identityPolicies])].sort((a, b) => (a < b ? -1 : 1));
+    out += `,"policies":${quoteAll(all)},"token_policies":${quoteAll(token.policies)}`;
+    if (token.identityPolicies.length > 0) out += `,"identity_policies":${quoteAll(token.identityPolicies)}`;
+    if (token.metadata !== null) out += `,"metadata":${clearJson(token.metadata)}`;
+    if (token.numUses > 0) out += `,"num_uses":${token.numUses}`;
+    if (token.entityId !== '') out += `,"entity_id":${quote(token.entityId)}`;
+    out += `,"token_type":"${token.type}"`;
+    if (token.creationTtl > 0) out += `,"token_ttl":${token.creationTtl}`;
+    out += `,"token_issue_time":"${timestampSeconds(token.issueMs || token.creationMs)}"`;
+    this.#tokens.set(token, out);
+    return out;
+  }
+
+  /** Members of `request` and `response` that depend on the mount alone, with a comma behind. */
+  #mount(mount: MountInfo | undefined): string {
+    if (mount === undefined) return '';
+    const kept = this.#mounts.get(mount);
+    if (kept !== undefined) return kept;
+    const kind = mount.path.startsWith('auth/') ? 'auth' : 'secret';
+    const accessor = mount.accessor === '' ? '' : `"mount_accessor":${quote(mount.accessor)},`;
+    const out = `"mount_point":${quote(mount.path)},"mount_type":${quote(mount.type)},${accessor}"mount_class":"${kind}",`;
+    this.#mounts.set(mount, out);
+    return out;
+  }
+
+  #request(context: AuditContext, hashed: HashedJson, elided: boolean): string {
+    const { token, tokenText, peer, headers, body } = context;
+    const operation = context.verb === 'help' ? 'help' : context.decision.capability;
+    let out = `{"id":${quote(context.id)},"operation":"${operation}",${this.#mount(context.mount)}`;
+    // Known tokens have their HMACs in `auth`, built once; only an unknown one is hashed here.
+    if (token === undefined && tokenText !== undefined) out += `"client_token":${hashed.text(tokenText)},`;
+    if (token !== undefined) out += this.#clientToken(token, tokenText);
+    out += `"namespace":{"id":"root"},"path":${quote(context.path)}`;
+    if (elided) out += `,"data":${this.#elide(body)}`;
+    else if (Object.keys(body).length > 0) out += `,"data":${hashed.map(body, context.clear?.request)}`;
+    if (peer.address !== undefined) out += `,"remote_address":${quote(peer.address)}`;
+    if (peer.port !== undefined) out += `,"remote_port":${peer.port}`;
+    if (context.wrapTtl > 0) out += `,"wrap_ttl":${context.wrapTtl}`;
+    if (headers !== undefined && headers.length > 0) {
+      const list = headers.map(
+        ({ name, value, hmac }) => `${quote(name)}:[${hmac ? hashed.text(value) : quote(value)}]`,
+      );
+      out += `,"headers":{${list.join(',')}}`;
+    }
+    return `${out}}`;
+  }
+
+  #clientToken(token: TokenInfo, presented: string | undefined): string {
+    const kept = this.#clientTokens.get(token);
+    if (kept !== undefined) return kept;
+    let out = presented === undefined ? '' : `"client_token":"${this.#hmac(presented)}",`;
+    if (token.accessor !== '') out += `"client_token_accessor":"${this.#hmac(token.accessor)}",`;
+    this.#clientTokens.set(token, out);
+    return out;
+  }
+
+  #response(context: AuditContext, answer: Answer, hashed: HashedJson, elided: boolean): string {
+    let out = `{${this.#mount(context.mount)}`;
+    if (answer.auth !== undefined) out += `"auth":${responseAuth(answer.auth, hashed)},`;
+    if (answer.lease !== undefined) out += `"secret":{"lease_id":${quote(answer.lease.id)}},`;
+    const data = answerData(answer);
+    if (elided) out += `"data":${this.#elide(data)},`;
+    else if (data !== undefined) out += `"data":${hashed.map(data, context.clear?.response)},`;
+    if (answer.warnings !== undefined && answer.warnings.length > 0) out += `"warnings":${quoteAll(answer.warnings)},`;
+    if (answer.wrapInfo !== undefined) out += `"wrap_info":${wrapInfo(answer.wrapInfo, hashed)},`;
+    return out.endsWith(',') ? `${out.slice(0, -1)}}` : `${out}}`;
+  }
+
+  /** Too much for a leaf: what it was can still be proved by whoever has it. */
+  #elide(data: ValueMap | undefined): string {
+    const text = clearJson(data ?? {});
+    return `{"elided":true,"hmac":"${this.#hmac(text)}","length":${Buffer.byteLength(text)}}`;
+  }
+}
+
+/** True if a leaf with this rest cannot fit, whatever core adds. */
+export const hopeless = (rest: Rest): boolean => rest.least > LEAF_SIZE_MAX;
+
+/** What an answer holds of data, in one map; undefined for none. */
+function answerData(answer: Answer | undefined): ValueMap | undefined {
+  if (answer?.raw === undefined) return answer?.data ?? undefined;
+  if ('json' in answer.raw) return answer.raw.json;
+  return { http_content_type: answer.raw.contentType, http_raw_body: answer.raw.body };
+}
+
+function responseAuth(auth: AuthAnswer, hashed: HashedJson): string {
+  let out = `{"client_token":${hashed.text(auth.clientToken)},"accessor":${hashed.text(auth.accessor)}`;
+  out += `,"policies":${quoteAll(auth.policies)},"token_policies":${quoteAll(auth.tokenPolicies)}`;
+  const identity = auth.identityPolicies ?? [];
+  if (identity.length > 0) out += `,"identity_policies":${quoteAll(identity)}`;
+  if (auth.metadata !== null) out += `,"metadata":${clearJson(auth.metadata)}`;
+  if (auth.numUses > 0) out += `,"num_uses":${auth.numUses}`;
+  if (auth.entityId !== '') out += `,"entity_id":${quote(auth.entityId)}`;
+  return `${out},"token_type":"${auth.tokenType}","token_ttl":${auth.leaseDuration}}`;
+}
+
+function wrapInfo(info: WrapInfo, hashed: HashedJson): string {
+  let out = `{"ttl":${info.ttl},"token":${hashed.text(info.token)},"accessor":${hashed.text(info.accessor)}`;
+  out += `,"creation_time":${quote(info.creationTime)},"creation_path":${quote(info.creationPath)}`;
+  if (info.wrappedAccessor !== undefined) out += `,"wrapped_accessor":${hashed.text(info.wrappedAccessor)}`;
+  return `${out}}`;
+}

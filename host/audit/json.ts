@@ -1,0 +1,87 @@
+/**
+ * Values as they stand in a leaf: in clear, or with every value hashed. Nothing here ever writes a byte that could end the
+ * line or move a terminal's cursor.
+ */
+import type { Value, ValueMap } from '../ports/value.ts';
+
+/** What JSON.stringify leaves as it is though a terminal or a line reader acts on it: C1, line separators, bidi marks. */
+const ACTIVE = /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/;
+const ACTIVE_ALL = new RegExp(ACTIVE, 'g');
+/** Core takes what lies between these two as the bytes to hash (core/spec/audit.md). */
+const RAW_START = '\u0001';
+const RAW_END = '\u0002';
+const HAS_DELIMITER = new RegExp(`[${RAW_START}${RAW_END}]`);
+/** Longer values, and all once so many characters were handed over raw, are hashed at once: core's input stays small. */
+const RAW_LENGTH_MAX = 4096;
+const RAW_TOTAL_MAX = 32_768;
+/** `hmac-sha256:` and 64 hex digits. */
+const HMAC_LENGTH = 76;
+
+export function quote(text: string): string {
+  const json = JSON.stringify(text);
+  if (!ACTIVE.test(json)) return json;
+  return json.replace(ACTIVE_ALL, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+export const quoteAll = (texts: readonly string[]): string => `[${texts.map(quote).join(',')}]`;
+
+const scalar = (value: null | boolean | number | bigint): string =>
+  typeof value === 'bigint' ? value.toString() : JSON.stringify(value);
+
+const isList = (value: Value): value is readonly Value[] => Array.isArray(value);
+
+/** In clear. Byte strings are base64, as in every JSON answer. */
+export function clearJson(value: Value): string {
+  if (value === null || typeof value !== 'object') return typeof value === 'string' ? quote(value) : scalar(value);
+  if (value instanceof Uint8Array) return `"${Buffer.from(value).toString('base64')}"`;
+  if (isList(value)) return `[${value.map(clearJson).join(',')}]`;
+  return `{${Object.keys(value)
+    .map((key) => `${quote(key)}:${clearJson((value as ValueMap)[key] ?? null)}`)
+    .join(',')}}`;
+}
+
+/** Writes values with every one hashed but null; counts what the line will have. */
+export class HashedJson {
+  readonly #hmac: (value: string) => string;
+  #raw = 0;
+  #hashes = 0;
+
+  /** @param hmac hashes a value at once, as `hmac-sha256:` + hex */
+  constructor(hmac: (value: string) => string) {
+    this.#hmac = hmac;
+  }
+
+  /** What a text written with it gains when core replaces the raw values. */
+  get growth(): number {
+    return this.#hashes * (HMAC_LENGTH - RAW_START.length - RAW_END.length) - this.#raw;
+  }
+
+  text(value: string): string {
+    if (value.length > RAW_LENGTH_MAX || this.#raw > RAW_TOTAL_MAX || HAS_DELIMITER.test(value)) {
+      return `"${this.#hmac(value)}"`;
+    }
+    this.#raw += value.length;
+    this.#hashes += 1;
+    return `"${RAW_START}${value}${RAW_END}"`;
+  }
+
+  value(value: Value): string {
+    if (value === null) return 'null';
+    if (typeof value === 'string') return this.text(value);
+    if (typeof value !== 'object') return this.text(scalar(value));
+    if (value instanceof Uint8Array) return this.text(Buffer.from(value).toString('base64'));
+    if (isList(value)) return `[${value.map((item) => this.value(item)).join(',')}]`;
+    return this.map(value as ValueMap);
+  }
+
+  /** @param clear names of the map's own keys whose values are written in clear */
+  map(map: ValueMap, clear?: readonly string[]): string {
+    let out = '';
+    for (const key of Object.keys(map)) {
+      const value = map[key] ?? null;
+      const text = clear?.includes(key) === true ? clearJson(value) : this.value(value);
+      out += `${out === '' ? '' : ','}${quote(key)}:${text}`;
+    }
+    return `{${out}}`;
+  }
+}

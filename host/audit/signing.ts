@@ -1,0 +1,165 @@
+/** Who signs checkpoints: an Ed25519 key that lies sealed in a record, its generations, and what else the log keeps there. */
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { Fault } from '../fault.ts';
+import type { ValueMap } from '../ports/value.ts';
+import { checkpointText, encodeVerifierKey, rawPublicKey, signNote, type VerifierKey, verifierKey } from './note.ts';
+import type { AuditRecord } from './types.ts';
+
+const VERSION = 1;
+const GENERATION_COUNT_MAX = 256;
+
+interface Generation {
+  readonly generation: number;
+  /** Raw public key, base64. */
+  readonly publicKey: string;
+  /** Size of the log when it came. */
+  readonly fromSize: number;
+}
+
+interface State {
+  /** Number of the log: an archived one is followed by the next, under its own origin. */
+  readonly log: number;
+  readonly generations: readonly Generation[];
+  /** Private key of the newest generation, JWK `d`. */
+  readonly seed: string;
+  /** Leaves below this were confirmed by an export. */
+  readonly exportedTo: number;
+  /** Leaves below this may be missing: their segments were pruned. */
+  readonly prunedTo: number;
+}
+
+interface Signer {
+  readonly key: VerifierKey;
+  readonly privateKey: KeyObject;
+}
+
+/** `holdfast/<appliance id>`; a log that follows an archived one has its number behind it, so that no origin forks. */
+const originOf = (applianceId: Uint8Array, log: number): string =>
+  `holdfast/${Buffer.from(applianceId).toString('hex')}${log === 1 ? '' : `/${log}`}`;
+
+function newKey(): { readonly seed: string; readonly publicKey: string } {
+  const { privateKey } = generateKeyPairSync('ed25519');
+  const jwk = privateKey.export({ format: 'jwk' });
+  return { seed: jwk.d ?? '', publicKey: Buffer.from(rawPublicKey(privateKey)).toString('base64') };
+}
+
+function privateKeyOf(seed: string, publicKey: string): KeyObject {
+  const x = Buffer.from(publicKey, 'base64').toString('base64url');
+  return createPrivateKey({ key: { kty: 'OKP', crv: 'Ed25519', d: seed, x }, format: 'jwk' });
+}
+
+function parseState(value: ValueMap): State {
+  const { version, log, generations, seed, exportedTo, prunedTo } = value;
+  if (version !== VERSION || typeof log !== 'number' || typeof seed !== 'string' || !Array.isArray(generations)) {
+    throw new Fault('audit.corrupt', 'the record of the audit log is of a later version');
+  }
+  return {
+    log,
+    seed,
+    generations: generations as unknown as readonly Generation[],
+    exportedTo: Number(exportedTo),
+    prunedTo: Number(prunedTo),
+  };
+}
+
+export class Signing {
+  readonly #applianceId: Uint8Array;
+  readonly #record: AuditRecord;
+  #state: State;
+  #signer: Signer;
+
+  private constructor(applianceId: Uint8Array, record: AuditRecord, state: State) {
+    this.#applianceId = applianceId;
+    this.#record = record;
+    this.#state = state;
+    this.#signer = this.#signerOf(state);
+  }
+
+  /** Opens what lies sealed, or makes the first key. */
+  static async open(applianceId: Uint8Array, record: AuditRecord): Promise<Signing> {
+    const held = await record.load();
+    if (held !== undefined) return new Signing(applianceId, record, parseState(held));
+    const { seed, publicKey } = newKey();
+    const generations = [{ generation: 1, publicKey, fromSize: 0 }];
+    const signing = new Signing(applianceId, record, { log: 1, generations, seed, exportedTo: 0, prunedTo: 0 });
+    await signing.#save(signing.#state);
+    return signing;
+  }
+
+  get origin(): string {
+    return originOf(this.#applianceId, this.#state.log);
+  }
+
+  get log(): number {
+    return this.#state.log;
+  }
+
+  get exportedTo(): number {
+    return this.#state.exportedTo;
+  }
+
+  get prunedTo(): number {
+    return this.#state.prunedTo;
+  }
+
+  get key(): VerifierKey {
+    return this.#signer.key;
+  }
+
+  /** Every key that ever signed under this origin, newest first. */
+  get keys(): readonly VerifierKey[] {
+    return this.#state.generations
+      .map(({ publicKey }) => verifierKey(this.origin, Buffer.from(publicKey, 'base64')))
+      .reverse();
+  }
+
+  /** What a verifier is given, a line a key, newest first. */
+  get keyLines(): string {
+    return this.keys.map((key) => `${encodeVerifierKey(key)}\n`).join('');
+  }
+
+  checkpoint(size: number, root: Uint8Array): string {
+    return signNote(checkpointText({ origin: this.origin, size, root }), [this.#signer]);
+  }
+
+  /** @returns the note, signed by the old key and the new one, that belongs into the log */
+  async rotate(size: number): Promise<string> {
+    const old = this.#signer;
+    const { seed, publicKey } = newKey();
+    const generation = (this.#state.generations.at(-1)?.generation ?? 0) + 1;
+    const generations = [...this.#state.generations, { generation, publicKey, fromSize: size }];
+    await this.#save({ ...this.#state, seed, generations: generations.slice(-GENERATION_COUNT_MAX) });
+    const text = `${this.origin}\naudit key generation ${generation} from size ${size}\n${encodeVerifierKey(this.key)}\n`;
+    return signNote(text, [old, this.#signer]);
+  }
+
+  /** The next log begins under the next origin. */
+  async nextLog(): Promise<void> {
+    await this.#save({ ...this.#state, log: this.#state.log + 1, exportedTo: 0, prunedTo: 0 });
+  }
+
+  async confirmExport(upTo: number): Promise<void> {
+    if (upTo > this.#state.exportedTo) await this.#save({ ...this.#state, exportedTo: upTo });
+  }
+
+  async pruned(upTo: number): Promise<void> {
+    if (upTo > this.#state.prunedTo) await this.#save({ ...this.#state, prunedTo: upTo });
+  }
+
+  async #save(state: State): Promise<void> {
+    const { log, generations, seed, exportedTo, prunedTo } = state;
+    const plain = generations.map(({ generation, publicKey, fromSize }) => ({ generation, publicKey, fromSize }));
+    await this.#record.save({ version: VERSION, log, generations: plain, seed, exportedTo, prunedTo });
+    this.#state = state;
+    this.#signer = this.#signerOf(state);
+  }
+
+  #signerOf(state: State): Signer {
+    const publicKey = state.generations.at(-1)?.publicKey ?? '';
+    const origin = originOf(this.#applianceId, state.log);
+    return {
+      key: verifierKey(origin, Buffer.from(publicKey, 'base64')),
+      privateKey: privateKeyOf(state.seed, publicKey),
+    };
+  }
+}
