@@ -34,7 +34,6 @@ export interface LogLifecycle {
     readonly applianceId: Uint8Array;
     readonly known: { readonly size: number; readonly root: Uint8Array } | undefined;
     readonly onCheckpoint: (size: number, root: Uint8Array) => Promise<void>;
-    readonly onTrouble: (sentence: string) => void;
   }): Promise<void>;
   /** Writes a leaf of the box itself; one that is told while the log is stopped is kept and written first after the start. */
   note(event: string, data: Readonly<Record<string, string | number>>): void;
@@ -58,8 +57,8 @@ export interface ApplianceOptions {
   /** Adapters that need no person, in the order in which they are tried. */
   readonly automatic: readonly SealSlot[];
   readonly heartbeatMs: number;
-  /** What is less good than it should be from the start on, for health. */
-  readonly reasons: readonly string[];
+  /** What is less good around the box than it should be, for health. */
+  readonly reasons: () => readonly string[];
 }
 
 /** Rows up to which the fingerprint is recomputed before the first answer. */
@@ -113,7 +112,7 @@ export class Box implements Appliance {
       nonce: this.#quorum.nonce,
       ...(open && this.#openedBy !== undefined ? { openedBy: this.#openedBy } : {}),
       clusterId: this.#complete === undefined ? '' : uuidOf(this.#complete.applianceId),
-      reasons: [...reasons, ...(open ? lease.reasons() : []), ...this.#troubles.values()],
+      reasons: [...reasons(), ...(open ? lease.reasons() : []), ...this.#troubles.values()],
       verifying: this.#verifying,
     };
   }
@@ -292,12 +291,14 @@ export class Box implements Appliance {
   #logStart(info: FreshnessInfo | undefined): Parameters<LogLifecycle['start']>[0] {
     return {
       applianceId: Buffer.from(this.#core.keyringInfo().applianceId),
-      known: info === undefined ? undefined : { size: info.checkpointSize, root: Uint8Array.from(info.checkpointRoot) },
+      known:
+        info === undefined || info.checkpointSize === 0
+          ? undefined
+          : { size: info.checkpointSize, root: Uint8Array.from(info.checkpointRoot) },
       onCheckpoint: (size, root) => {
         this.#options.freshness.noteCheckpoint(size, root);
         return this.#record();
       },
-      onTrouble: (sentence) => this.#troubles.set('audit', sentence),
     };
   }
 

@@ -133,7 +133,7 @@ class Machine {
       shamir: (threshold, shares) => new ShamirSlot({ core, random: systemRandom, threshold, shares }),
       automatic: [new KeyfileSlot({ path: this.keyfile, random: systemRandom, files })],
       heartbeatMs: 60_000,
-      reasons: [],
+      reasons: () => [],
     });
   }
 
