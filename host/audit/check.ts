@@ -1,9 +1,9 @@
 /** What start and offline verification both check of the groups of a log, and how a disagreement is said. */
-import type { Core } from '../../core/types.ts';
 import { Fault } from '../fault.ts';
 import { splitLines } from './frame.ts';
 import { type Group, type SegmentEnd, type SegmentFile, SegmentReader } from './segment.ts';
 import type { CompactRange, TreeHasher } from './tree.ts';
+import type { AuditCore } from './types.ts';
 
 /** The first thing that does not agree with the rest of the log. */
 export interface Disagreement {
@@ -36,7 +36,7 @@ export interface Opener {
 }
 
 /** @param grant of job `audit`, or of an operation that declares it */
-export const coreOpener = (core: Core, grant: number): Opener => ({
+export const coreOpener = (core: AuditCore, grant: number): Opener => ({
   frame: (bytes) => core.auditOpenFrame(grant, bytes),
   mark: (bytes) => core.auditMark(bytes),
 });

@@ -1,8 +1,12 @@
 /** The built-in audit log: what other rooms use. */
-export { HeldEvents } from './held.ts';
+export type { Disagreement, Opener } from './check.ts';
+export { coreOpener } from './check.ts';
+export { type HeldEvent, HeldEvents } from './held.ts';
+export { History } from './history.ts';
 export { AuditLog } from './log.ts';
 export type {
   AuditContext,
+  AuditCore,
   AuditNote,
   AuditOptions,
   AuditOutcome,
@@ -12,4 +16,4 @@ export type {
   AuditState,
 } from './types.ts';
 export { LOG_ACCESSOR } from './types.ts';
-export { type Disagreement, type FolderReport, verifyFolder } from './verify.ts';
+export { type FolderReport, type VerifyOptions, verifyFolder } from './verify.ts';

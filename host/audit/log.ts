@@ -32,8 +32,6 @@ const SEGMENT_BYTES = 16 * 1024 * 1024;
 const HEARTBEAT_MS = 50_000;
 const INTERVAL_MS = 100;
 const HEAL_MS = 1000;
-/** Room that an ordinary leaf wants to see: what gathers in core counts too. */
-const ROOM_MIN = 256 * 1024;
 /** For the log's own grants; none is kept longer than one synchronous piece of work. */
 const GRANT_MS = 60_000;
 const DONE = Promise.resolve();
@@ -134,7 +132,7 @@ export class AuditLog {
     const withOpener = this.#opening(start);
     const recovered = withOpener((opener) =>
       recover({
-        ...{ folder, opener, hasher, tiles, keys: signing.keys, origin: signing.origin },
+        ...{ folder, opener, hasher, tiles, keys: signing.keys },
         ...{ prunedTo: signing.prunedTo, known: start.known },
       }),
     );
@@ -305,7 +303,7 @@ export class AuditLog {
   #admit(urgent: boolean): void {
     const { writer } = this.#require();
     if (urgent) return;
-    if (writer.failed || writer.room - this.#options.core.auditPending < ROOM_MIN) throw unavailable();
+    if (writer.failed || !writer.hasRoom(this.#options.core.auditPending)) throw unavailable();
   }
 
   /** @returns undefined if the line is too long */

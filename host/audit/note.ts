@@ -111,3 +111,13 @@ export function parseCheckpoint(text: string): Checkpoint | undefined {
   if (hash === undefined || hash.length !== HASH_SIZE) return undefined;
   return { origin, size: Number(size), root: hash };
 }
+
+/** A checkpoint that one of the keys signed under its own name. @returns undefined for anything else */
+export function openCheckpoint(note: string, keys: readonly VerifierKey[]): Checkpoint | undefined {
+  for (const key of keys) {
+    const text = openNote(note, key);
+    const checkpoint = text === undefined ? undefined : parseCheckpoint(text);
+    if (checkpoint !== undefined && checkpoint.origin === key.name) return checkpoint;
+  }
+  return undefined;
+}

@@ -15,7 +15,7 @@ import {
   tornByPowerCut,
   walk,
 } from './check.ts';
-import { type Checkpoint, openNote, parseCheckpoint, type VerifierKey } from './note.ts';
+import { type Checkpoint, openCheckpoint, type VerifierKey } from './note.ts';
 import { CHECKPOINT } from './publisher.ts';
 import { type Group, listSegments, SEGMENT_HEADER_SIZE, type SegmentFile } from './segment.ts';
 import { firstBadTile } from './tile-check.ts';
@@ -28,9 +28,8 @@ export interface RecoverInput {
   readonly hasher: TreeHasher;
   /** Filled with the tree. */
   readonly tiles: Tiles;
-  /** Keys whose checkpoints count, and the origin they must name. */
+  /** Keys whose checkpoints count, under the log's own origin. */
   readonly keys: readonly VerifierKey[];
-  readonly origin: string;
   /** Leaves below this may be missing from the segments. */
   readonly prunedTo: number;
   readonly known?: { readonly size: number; readonly root: Uint8Array } | undefined;
@@ -46,18 +45,10 @@ export interface Recovered {
 }
 
 /** @throws Fault `audit.corrupt` if it is not one that this log signed */
-export function readCheckpoint(
-  folder: string,
-  keys: readonly VerifierKey[],
-  origin: string | undefined,
-): Checkpoint | undefined {
+function readCheckpoint(folder: string, keys: readonly VerifierKey[]): Checkpoint | undefined {
   const note = readWhole(join(folder, CHECKPOINT))?.toString('utf8');
-  if (note === undefined) return undefined;
-  for (const key of keys) {
-    const text = openNote(note, key);
-    const checkpoint = text === undefined ? undefined : parseCheckpoint(text);
-    if (checkpoint !== undefined && checkpoint.origin === (origin ?? key.name)) return checkpoint;
-  }
+  const checkpoint = note === undefined ? undefined : openCheckpoint(note, keys);
+  if (note === undefined || checkpoint !== undefined) return checkpoint;
   throw corrupt(disagreement('checkpoint', CHECKPOINT, undefined, 'it is not signed by a key of this log'));
 }
 
@@ -158,7 +149,7 @@ class Recovery {
 
 /** @throws Fault `audit.corrupt` naming the first thing that disagrees */
 export function recover(input: RecoverInput): Recovered {
-  const checkpoint = readCheckpoint(input.folder, input.keys, input.origin);
+  const checkpoint = readCheckpoint(input.folder, input.keys);
   const range = fromTiles(input, checkpoint);
   const published = range.size;
   const { segments, strange } = listSegments(input.folder);

@@ -67,10 +67,25 @@ export interface AuditRecord {
   save(state: ValueMap): Promise<void>;
 }
 
+/** The part of core that the log uses. */
+export type AuditCore = Pick<
+  Core,
+  | 'leaf'
+  | 'auditHmac'
+  | 'auditPending'
+  | 'auditFlush'
+  | 'auditMark'
+  | 'auditOpenFrame'
+  | 'auditStart'
+  | 'systemGrant'
+  | 'endGrant'
+  | 'sha256'
+>;
+
 export interface AuditOptions {
   /** `<data>/audit`; made where it is absent. */
   readonly folder: string;
-  readonly core: Core;
+  readonly core: AuditCore;
   readonly files: LogFiles;
   readonly clock: Clock;
   readonly random: Random;

@@ -18,7 +18,7 @@ import {
   tornByPowerCut,
   walk,
 } from './check.ts';
-import { type Checkpoint, openNote, parseCheckpoint, parseVerifierKey, type VerifierKey } from './note.ts';
+import { type Checkpoint, openCheckpoint, parseVerifierKey, type VerifierKey } from './note.ts';
 import { CHECKPOINT, KEYS } from './publisher.ts';
 import { type Group, listSegments, type SegmentEnd, type SegmentFile } from './segment.ts';
 import { firstBadTile } from './tile-check.ts';
@@ -247,15 +247,6 @@ class FolderCheck {
     this.unacknowledgedBytes = statSync(file.path).size - offset;
     return 'torn';
   }
-}
-
-function openCheckpoint(note: string, keys: readonly VerifierKey[]): Checkpoint | undefined {
-  for (const key of keys) {
-    const text = openNote(note, key);
-    const checkpoint = text === undefined ? undefined : parseCheckpoint(text);
-    if (checkpoint !== undefined && checkpoint.origin === key.name) return checkpoint;
-  }
-  return undefined;
 }
 
 /**

@@ -109,10 +109,17 @@ export class GroupWriter {
     }
   }
 
-  /** Bytes that ordinary leaves may still take: once the reserve is gone, half a segment is kept for revocation. */
-  get room(): number {
-    const beyond = this.#spareReady ? this.#options.segmentBytes : -Math.floor(this.#options.segmentBytes / 2);
-    return this.#end - this.#offset - this.#queueBytes + beyond;
+  /**
+   * True if ordinary leaves may be composed: once the reserve is gone, half a segment is kept for revocation, and an
+   * eighth for the answers of what is under way.
+   *
+   * @param gathering  bytes that core holds already
+   */
+  hasRoom(gathering: number): boolean {
+    // Just taken: whether the disk gives another one is known when the group under way is written.
+    if (this.#spareReady || this.#spareWanted) return true;
+    const ahead = this.#end - this.#offset - this.#queueBytes - gathering;
+    return ahead > (this.#options.segmentBytes * 5) / 8;
   }
 
   get failed(): boolean {
