@@ -1,5 +1,5 @@
 import { randomBytes, X509Certificate } from 'node:crypto';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, createServer } from 'node:tls';
@@ -100,6 +100,21 @@ describe("the box's own authority", () => {
     const again = await ownAuthority(one);
     expect(again).not.toEqual(good);
     expect(await handshake(again, readFileSync(join(one.folder, 'ca.pem'), 'latin1'), 'localhost')).toBe('authorised');
+  });
+});
+
+describe('an authority that was exchanged', () => {
+  test('signs a certificate of its own: the old one is not shown any more', async () => {
+    const one = options();
+    const other = options();
+    const before = await ownAuthority(one);
+    await ownAuthority(other);
+    for (const name of ['ca.pem', 'tls/ca-key.pem']) cpSync(join(other.folder, name), join(one.folder, name));
+    const after = await ownAuthority(one);
+    expect(after).not.toEqual(before);
+    expect(await handshake(after, readFileSync(join(other.folder, 'ca.pem'), 'latin1'), 'localhost')).toBe(
+      'authorised',
+    );
   });
 });
 

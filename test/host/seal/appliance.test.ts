@@ -9,6 +9,7 @@ import { Box } from '../../../host/seal/appliance.ts';
 import { Freshness } from '../../../host/seal/freshness.ts';
 import { KeyfileSlot } from '../../../host/seal/keyfile/keyfile.ts';
 import { ShamirSlot } from '../../../host/seal/shamir/shamir.ts';
+import { decodeRow } from '../../../host/seal/slot-format.ts';
 import { Secret } from '../../../host/secret.ts';
 import { openMemoryStore } from '../../../host/store/memory/memory.ts';
 import { files } from '../../../host/system/files.ts';
@@ -387,14 +388,23 @@ describe('what was put back is noticed', () => {
     expect(machine.notes).toContain('seal.rolled-back');
   });
 
-  test('a slot that was exchanged for an older one', async () => {
+  test.each([
+    ['removed', (): undefined => undefined],
+    ['changed', (row: Buffer): Buffer => Buffer.concat([row.subarray(0, 10), Buffer.of(1), row.subarray(11)])],
+  ])('a slot beside the one that opens was %s', async (_word, change) => {
     const machine = await filled(1);
-    const [slot] = [...machine.store.range('boot', { prefix: Buffer.from('slot/') })];
-    await machine.store.commit({ puts: [{ table: 'boot', key: slot?.key ?? Buffer.alloc(0) }] });
+    const rows = [...machine.store.range('boot', { prefix: Buffer.from('slot/') })];
+    const beside = rows.find(({ value }) => decodeRow(value)?.header.kind === 'shamir');
+    expect(beside).toBeDefined();
+    if (beside === undefined) return;
+    const value = change(Buffer.from(beside.value));
+    await machine.store.commit({
+      puts: [{ table: 'boot', key: beside.key, ...(value === undefined ? {} : { value }) }],
+    });
     machine.restart();
-    const opened = await machine.box.unsealAutomatically();
-    expect(opened).toBe(false);
+    expect(await machine.box.unsealAutomatically()).toBe(false);
     expect(machine.core.sealed).toBe(true);
+    expect(machine.box.status().reasons.join()).toContain('slots in the store are not those');
   });
 });
 
