@@ -86,8 +86,11 @@ export type Step =
   | { readonly kind: 'end'; readonly file: SegmentFile; readonly end: SegmentEnd; readonly last: boolean }
   | { readonly kind: 'disagreement'; readonly found: Disagreement };
 
-/** Why the bytes at the end of a segment do not belong there. */
+/** Why the bytes at the end of a segment do not belong there, or why it should not end there. */
 export function badEnd(file: SegmentFile, end: SegmentEnd): Disagreement {
+  if (end.kind === 'end') {
+    return disagreement('segment', file.name, end.nextSeq, 'it ends here, though the checkpoint counts more leaves');
+  }
   const where = place(file, end.what === 'segment' ? 0 : end.offset);
   const why = {
     segment: 'its header is not that of a segment that begins there',

@@ -178,7 +178,7 @@ export class Tiles {
       const folders = new Set<string>();
       for (const path of paths) {
         await this.#files.syncPath(path);
-        for (let at = dirname(path); at.length > this.#folder.length; at = dirname(at)) folders.add(at);
+        for (let at = dirname(path); at.length >= this.#folder.length; at = dirname(at)) folders.add(at);
       }
       for (const folder of folders) await this.#files.syncPath(folder);
     } catch (error) {

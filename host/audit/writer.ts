@@ -2,7 +2,7 @@
  * Group commit: one group of leaves is under way to the medium while the next one gathers in core. Groups stay in memory
  * until a mark covers them on the medium, so a file that fails is given up and they are written again to another one.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { AuditGroup } from '../../core/types.ts';
 import { Fault } from '../fault.ts';
 import type { AppendFile, LogFiles } from '../ports/log-files.ts';
@@ -83,6 +83,7 @@ export class GroupWriter {
     this.#composed = size;
     files.makeFolder(join(folder, SEGMENT_FOLDER));
     await files.syncPath(folder);
+    await files.syncPath(dirname(folder));
     if (last !== undefined) await this.#reopen(last.file.path, last.offset);
     this.#makeSpare();
     if (this.#file === undefined && !this.#spareReady) {
@@ -251,6 +252,7 @@ export class GroupWriter {
     }
     const file = this.#next(group.firstSeq);
     try {
+      file.write(segmentHeader(group.firstSeq), 0);
       await this.#append(file, group);
     } catch (error) {
       this.#close(false);
@@ -280,7 +282,7 @@ export class GroupWriter {
     }
   }
 
-  /** Takes the reserve as the next segment. @throws the system's error */
+  /** Takes the reserve as the next segment; its header is still to be written. @throws the system's error */
   #next(firstSeq: number): AppendFile {
     const { files, folder, segmentBytes } = this.#options;
     if (!this.#spareReady) this.#prepareSpare();
@@ -293,7 +295,6 @@ export class GroupWriter {
     this.#file = file;
     this.#end = segmentBytes;
     this.#offset = SEGMENT_HEADER_SIZE;
-    file.write(segmentHeader(firstSeq), 0);
     return file;
   }
 
