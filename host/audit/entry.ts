@@ -10,6 +10,8 @@ import { clearJson, HashedJson, quote, quoteAll } from './json.ts';
 import type { AuditContext, AuditNote, AuditOutcome } from './types.ts';
 
 const ERROR_LENGTH_MAX = 4096;
+/** Requests whose response leaf is still to come; beyond that the oldest one's part is built again. */
+const REQUESTS_MAX = 4096;
 
 /** What follows core's object in a leaf, and the size of the whole that is sure, so that hopeless ones are not tried. */
 export interface Rest {
@@ -24,7 +26,7 @@ export class EntryBuilder {
   #clientTokens = new WeakMap<TokenInfo, string>();
   readonly #mounts = new WeakMap<MountInfo, string>();
   /** `auth` and `request` of a request, for its response leaf; with data, and with the data left out. */
-  readonly #requests = new WeakMap<AuditContext, { readonly text: string; readonly growth: number }>();
+  readonly #requests = new Map<AuditContext, { readonly text: string; readonly growth: number }>();
 
   constructor(hmac: (value: string) => string) {
     this.#hmac = hmac;
@@ -40,7 +42,7 @@ export class EntryBuilder {
   request(context: AuditContext, elided = false): Rest {
     const hashed = new HashedJson(this.#hmac);
     const body = `${this.#auth(context)},"request":${this.#request(context, hashed, elided)}`;
-    this.#requests.set(context, { text: body, growth: hashed.growth });
+    this.#keep(context, body, hashed.growth);
     const time = timestampNanos(context.timeMs, context.timeNanos);
     const text = `"time":"${time}","type":"request",${body}}`;
     return { text, least: text.length + hashed.growth };
@@ -56,6 +58,7 @@ export class EntryBuilder {
       return { text, least: text.length };
     }
     const kept = this.#requests.get(context);
+    this.#requests.delete(context);
     const request =
       level === 0 && kept !== undefined
         ? kept.text
@@ -65,6 +68,13 @@ export class EntryBuilder {
     const response = answer === undefined ? '' : `,"response":${this.#response(context, answer, hashed, level === 1)}`;
     const text = `${head},${request}${response}${error}}`;
     return { text, least: text.length + hashed.growth + growth };
+  }
+
+  /** A plain map, emptied by the responses: a weak one costs the garbage collector more than all the rest of a leaf. */
+  #keep(context: AuditContext, text: string, growth: number): void {
+    const oldest = this.#requests.size < REQUESTS_MAX ? undefined : this.#requests.keys().next().value;
+    if (oldest !== undefined) this.#requests.delete(oldest);
+    this.#requests.set(context, { text, growth });
   }
 
   note(note: AuditNote, id: string, time: string): Rest {

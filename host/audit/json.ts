@@ -17,10 +17,29 @@ const RAW_TOTAL_MAX = 32_768;
 /** `hmac-sha256:` and 64 hex digits. */
 const HMAC_LENGTH = 76;
 
+/** Plain ASCII that JSON writes as it stands: most names. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+
 export function quote(text: string): string {
+  if (PLAIN.test(text)) return `"${text}"`;
   const json = JSON.stringify(text);
   if (!ACTIVE.test(json)) return json;
   return json.replace(ACTIVE_ALL, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/** Names of fields come again and again. */
+const KEYS_MAX = 1024;
+const KEY_LENGTH_MAX = 64;
+const keys = new Map<string, string>();
+
+function quotedKey(key: string): string {
+  const kept = keys.get(key);
+  if (kept !== undefined) return kept;
+  const text = `${quote(key)}:`;
+  // Names of secrets come from callers: the table is small and is emptied when it is full.
+  if (keys.size >= KEYS_MAX) keys.clear();
+  if (key.length <= KEY_LENGTH_MAX) keys.set(key, text);
+  return text;
 }
 
 export const quoteAll = (texts: readonly string[]): string => `[${texts.map(quote).join(',')}]`;
@@ -36,7 +55,7 @@ export function clearJson(value: Value): string {
   if (value instanceof Uint8Array) return `"${Buffer.from(value).toString('base64')}"`;
   if (isList(value)) return `[${value.map(clearJson).join(',')}]`;
   return `{${Object.keys(value)
-    .map((key) => `${quote(key)}:${clearJson((value as ValueMap)[key] ?? null)}`)
+    .map((key) => `${quotedKey(key)}${clearJson((value as ValueMap)[key] ?? null)}`)
     .join(',')}}`;
 }
 
@@ -80,7 +99,7 @@ export class HashedJson {
     for (const key of Object.keys(map)) {
       const value = map[key] ?? null;
       const text = clear?.includes(key) === true ? clearJson(value) : this.value(value);
-      out += `${out === '' ? '' : ','}${quote(key)}:${text}`;
+      out += out === '' ? quotedKey(key) + text : `,${quotedKey(key)}${text}`;
     }
     return `{${out}}`;
   }
