@@ -80,7 +80,8 @@ export class EntryBuilder {
   note(note: AuditNote, id: string, time: string): Rest {
     const hashed = new HashedJson(this.#hmac);
     const data = note.data === undefined ? '' : `,"data":${clearJson(note.data)}`;
-    const secret = note.hashed === undefined ? '' : `,"hashed":${hashed.map(note.hashed)}`;
+    const secret =
+      note.hashed === undefined || Object.keys(note.hashed).length === 0 ? '' : `,"hashed":${hashed.map(note.hashed)}`;
     const text = `"time":"${time}","type":"note","note":{"id":${quote(id)},"event":${quote(note.event)}${data}${secret}}}`;
     return { text, least: text.length + hashed.growth };
   }

@@ -1,19 +1,27 @@
 /** What happened while the box was sealed: no key to write leaves with, so the last ones are held, and all are counted. */
+import type { ValueMap } from '../ports/value.ts';
 import { timestampNanos } from '../timestamp.ts';
 import type { AuditNote } from './types.ts';
 
 const HELD_COUNT_MAX = 64;
+/** Of a text in the data of an event: longer ones are cut. */
 const TEXT_LENGTH_MAX = 256;
+const FIELD_COUNT_MAX = 16;
 
-export interface HeldEvent {
+export interface HeldEvent extends AuditNote {
   readonly timeMs: number;
   readonly timeNanos: number;
-  /** e.g. `unseal.share.refused`: 1 to 64 of a-z 0-9 . - */
-  readonly event: string;
-  /** Where it came from; absent for a unix socket or the box itself. */
-  readonly peer?: string;
-  /** A sentence, never a secret; longer than 256 characters is cut. */
-  readonly detail?: string;
+}
+
+/** Whoever knocks at a sealed box must not fill its memory. */
+function bounded(data: ValueMap): ValueMap {
+  const fields = Object.entries(data).slice(0, FIELD_COUNT_MAX);
+  return Object.fromEntries(
+    fields.map(([key, value]) => [
+      key.slice(0, TEXT_LENGTH_MAX),
+      typeof value === 'object' ? '' : typeof value === 'string' ? value.slice(0, TEXT_LENGTH_MAX) : value,
+    ]),
+  );
 }
 
 export class HeldEvents {
@@ -28,8 +36,7 @@ export class HeldEvents {
   add(event: HeldEvent): void {
     this.#count += 1;
     if (this.#events.length === HELD_COUNT_MAX) this.#events.shift();
-    const detail = event.detail?.slice(0, TEXT_LENGTH_MAX);
-    this.#events.push({ ...event, ...(detail === undefined ? {} : { detail }) });
+    this.#events.push({ ...event, data: bounded(event.data ?? {}), hashed: bounded(event.hashed ?? {}) });
   }
 
   /** Notes for the log, oldest first, the count of all in front. */
@@ -37,14 +44,10 @@ export class HeldEvents {
     if (this.#count === 0) return [];
     return [
       { event: 'sealed.held', data: { count: this.#count, kept: this.#events.length } },
-      ...this.#events.map(({ timeMs, timeNanos, event, peer, detail }) => ({
+      ...this.#events.map(({ timeMs, timeNanos, event, data, hashed }) => ({
         event,
-        data: {
-          while_sealed: true,
-          happened: timestampNanos(timeMs, timeNanos),
-          ...(peer === undefined ? {} : { remote_address: peer }),
-          ...(detail === undefined ? {} : { detail }),
-        },
+        data: { ...data, while_sealed: true, happened: timestampNanos(timeMs, timeNanos) },
+        hashed: hashed ?? {},
       })),
     ];
   }

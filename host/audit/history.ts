@@ -48,6 +48,16 @@ export class History {
     return this.#open().publisher.signed();
   }
 
+  /** Leaves on the medium. */
+  size(): number {
+    return this.#open().size();
+  }
+
+  /** Every key that signed checkpoints of this log, newest first, in the form that the standard tools take. */
+  verifierKeys(): string[] {
+    return this.#open().signing.keys.map(encodeVerifierKey);
+  }
+
   /** The key that checkpoints are verified with, in the form that the standard tools take. */
   verifierKey(): string {
     return encodeVerifierKey(this.#open().signing.key);

@@ -2,14 +2,14 @@
  * The built-in audit log: every request, answer and job of the box is a leaf of a Merkle tree whose checkpoints are signed.
  * A leaf counts as written when a group that holds it and its mark are on the medium; `durable` waits for that.
  */
-import { existsSync } from 'node:fs';
-import { dirname } from 'node:path';
-import type { AuditGroup, CoreFault, CoreStatus } from '../../core/types.ts';
-import { Fault } from '../fault.ts';
+import { existsSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { AuditGroup } from '../../core/types.ts';
+import { Fault, isFault } from '../fault.ts';
 import type { Timer } from '../ports/clock.ts';
-import { timestampNanos } from '../timestamp.ts';
 import { coreOpener, type Opener, same } from './check.ts';
-import { EntryBuilder, hopeless, type Rest } from './entry.ts';
+import { Composer } from './composer.ts';
+import { HeldEvents } from './held.ts';
 import { History, type OpenLog } from './history.ts';
 import { Publisher } from './publisher.ts';
 import { recover } from './recover.ts';
@@ -41,14 +41,13 @@ interface Running extends OpenLog {
   readonly writer: GroupWriter;
 }
 
-const statusOf = (error: unknown): CoreStatus | undefined =>
-  error instanceof Error ? (error as Partial<CoreFault>).status : undefined;
-
 export class AuditLog {
   /** Checkpoint, tiles, leaves, proofs, export. */
   readonly history: History;
+  /** What happened while the log was stopped. */
+  readonly held = new HeldEvents();
   readonly #options: AuditOptions;
-  readonly #entries: EntryBuilder;
+  readonly #composer: Composer;
   readonly #interval: boolean;
   #running: Running | undefined;
   #state: AuditState = 'stopped';
@@ -59,7 +58,7 @@ export class AuditLog {
   constructor(options: AuditOptions) {
     this.#options = options;
     this.#interval = options.sync === 'interval';
-    this.#entries = new EntryBuilder((value) => options.core.auditHmac(LOG_ACCESSOR, value));
+    this.#composer = new Composer(options);
     this.history = new History(() => this.#require());
   }
 
@@ -168,7 +167,7 @@ export class AuditLog {
       stopped: () => this.#running !== running,
     };
     this.#running = running;
-    this.#entries.forget();
+    this.#composer.forget();
     return this.#firstLeaves(running, recovered.repaired, first);
   }
 
@@ -177,20 +176,20 @@ export class AuditLog {
     repaired: readonly string[],
     first: readonly AuditNote[],
   ): Promise<AuditStarted> {
-    const { start, writer, signing, tiles } = running;
+    const { writer, signing, tiles } = running;
     for (const note of first) this.noteOwn(note);
     if (writer.written === 0 && first.length === 0) {
       this.noteOwn({ event: 'log.started', data: { origin: signing.origin, key: this.history.verifierKey() } });
     }
     for (const what of repaired) this.noteOwn({ event: 'log.repaired', data: { what } });
-    for (const note of start.held?.peek() ?? []) this.noteOwn(note);
+    for (const note of this.held.peek()) this.noteOwn(note);
     try {
       await this.durable('effect');
     } catch (error) {
       await this.stop();
       throw error;
     }
-    start.held?.clear();
+    this.held.clear();
     const read = tiles.range();
     return { size: read.size, root: read.root(), repaired };
   }
@@ -213,6 +212,18 @@ export class AuditLog {
     this.#grown?.resolve();
   }
 
+  /** Removes a log that never was: what an initialisation that was cut left behind. */
+  discard(): void {
+    if (this.#running !== undefined) throw new Error('a log that runs is not discarded');
+    const { folder, files } = this.#options;
+    if (!existsSync(folder)) return;
+    const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+    // Deepest first: a folder goes when it is empty.
+    const paths = entries.map((entry) => join(entry.parentPath, entry.name)).sort((a, b) => b.length - a.length);
+    for (const path of [...paths, folder]) files.remove(path);
+    files.syncFolder(dirname(folder));
+  }
+
   // ------------------------------------------------------------------------------------------ leaves
 
   /**
@@ -222,43 +233,45 @@ export class AuditLog {
    * @throws Fault `input.invalid` if it is too large even so, `audit.unavailable` if the log takes none
    */
   request(grant: number, context: AuditContext): number {
-    this.#admit(context.urgent === true);
-    const time = timestampNanos(context.timeMs, context.timeNanos);
-    const whole = this.#entries.request(context);
-    const seq =
-      this.#tryLeaf(grant, 'request', time, whole) ??
-      this.#tryLeaf(grant, 'request', time, this.#entries.request(context, true));
-    if (seq === undefined) throw new Fault('input.invalid', 'the request is too large for the audit log');
-    return seq;
+    const writer = this.#admit(context.urgent === true);
+    return this.#composed(this.#composer.request(writer, grant, context));
   }
 
   /** Composes the response leaf; it ends the grant. Never too large. @throws Fault `audit.unavailable` */
   response(grant: number, context: AuditContext, outcome: AuditOutcome): number {
-    this.#require();
-    const time = timestampNanos(outcome.timeMs, outcome.timeNanos);
-    for (const level of [0, 1, 2] as const) {
-      const seq = this.#tryLeaf(grant, 'response', time, this.#entries.response(context, outcome, level));
-      if (seq !== undefined) return seq;
-    }
-    throw new Error('the smallest response leaf does not fit');
+    return this.#composed(this.#composer.response(this.#require().writer, grant, context, outcome));
   }
 
   /** A leaf of the box's own work, under a system grant. @throws Fault `audit.unavailable` */
   note(grant: number, note: AuditNote): number {
-    this.#admit(note.urgent === true);
-    const { clock, random } = this.#options;
-    const ms = clock.wallMs();
-    const time = timestampNanos(ms, clock.wallNanos());
-    const seq = this.#tryLeaf(grant, 'note', time, this.#entries.note(note, random.uuid(), time));
-    if (seq === undefined) throw new Error('a note of the box is too large for the audit log');
+    const writer = this.#admit(note.urgent === true);
+    const seq = this.#composed(this.#composer.note(writer, grant, note));
     // Nobody may wait for it: it does not lie in core until somebody does.
-    this.#running?.writer.kick();
+    writer.kick();
     return seq;
   }
 
   /** A leaf of the log's own, or of whoever has no grant at hand: job `audit`. */
   noteOwn(note: AuditNote): number {
     return this.#withGrant(this.#require().start, (grant) => this.note(grant, note));
+  }
+
+  /**
+   * A leaf of the box itself, whatever its state: what cannot be written now is held and written first after the next
+   * start.
+   */
+  tell(note: AuditNote): void {
+    const { clock } = this.#options;
+    const timeMs = clock.wallMs();
+    if (this.#running !== undefined) {
+      try {
+        this.noteOwn(note);
+        return;
+      } catch (error) {
+        if (!isFault(error, 'audit.unavailable')) throw error;
+      }
+    }
+    this.held.add({ ...note, timeMs, timeNanos: clock.wallNanos() });
   }
 
   /**
@@ -282,7 +295,7 @@ export class AuditLog {
 
   /** The audit keys changed (a new root): what was hashed with the old ones is forgotten. */
   keysChanged(): void {
-    this.#entries.forget();
+    this.#composer.forget();
   }
 
   /** A new signing key; both sign the leaf that says so. */
@@ -300,32 +313,17 @@ export class AuditLog {
     return this.#running;
   }
 
-  #admit(urgent: boolean): void {
+  #admit(urgent: boolean): GroupWriter {
     const { writer } = this.#require();
-    if (urgent) return;
-    if (writer.failed || !writer.hasRoom(this.#options.core.auditPending)) throw unavailable();
+    if (!urgent && (writer.failed || !writer.hasRoom(this.#options.core.auditPending))) throw unavailable();
+    return writer;
   }
 
-  /** @returns undefined if the line is too long */
-  #tryLeaf(grant: number, phase: 'request' | 'response' | 'note', time: string, rest: Rest): number | undefined {
-    if (hopeless(rest)) return undefined;
-    const { core } = this.#options;
-    const { writer } = this.#require();
-    let seq: number;
-    try {
-      seq = core.leaf(grant, phase, time, rest.text);
-    } catch (error) {
-      const status = statusOf(error);
-      if (status === 'argument') return undefined;
-      if (status !== 'full') throw error;
-      writer.enqueue();
-      seq = core.leaf(grant, phase, time, rest.text);
-    }
-    writer.composed(seq + 1);
+  #composed(seq: number): number {
     if (this.#interval) {
       this.#flushTimer ??= this.#options.clock.after(this.#options.intervalMs ?? INTERVAL_MS, () => {
         this.#flushTimer = undefined;
-        writer.kick();
+        this.#running?.writer.kick();
       });
     }
     return seq;

@@ -5,7 +5,6 @@ import type { Answer, MountInfo, Peer, TokenInfo } from '../ports/engine.ts';
 import type { LogFiles } from '../ports/log-files.ts';
 import type { Random } from '../ports/random.ts';
 import type { ValueMap } from '../ports/value.ts';
-import type { HeldEvents } from './held.ts';
 
 /** Name under which the built-in log's HMAC key is derived (core/spec/audit.md); `sys/audit-hash/audit_log` uses it too. */
 export const LOG_ACCESSOR = 'audit_log';
@@ -108,8 +107,6 @@ export interface AuditStart {
   readonly record: AuditRecord;
   /** Lease time, for the grants of the log's own work. */
   readonly nowMs: () => number;
-  /** Logged first, and empty afterwards. */
-  readonly held?: HeldEvents;
   /** The newest checkpoint that the freshness row holds; the log must contain it. Absent on a new box. */
   readonly known?: { readonly size: number; readonly root: Uint8Array } | undefined;
   /**

@@ -1,7 +1,6 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { HeldEvents } from '../../../host/audit/held.ts';
 import { verifyFolder } from '../../../host/audit/verify.ts';
 import { Rig, TOKEN, TOKEN_TEXT } from './rig.ts';
 
@@ -303,16 +302,32 @@ describe('what happened while sealed', () => {
     await rig.start();
     await rig.log.stop();
     using again = rig.reopened();
-    const held = new HeldEvents();
     for (let at = 0; at < 70; at++) {
-      held.add({ timeMs: 1000 * at, timeNanos: 0, event: 'unseal.refused', peer: '192.0.2.1', detail: `try ${at}` });
+      again.log.tell({
+        event: 'unseal.refused',
+        data: { remote_address: '192.0.2.1', attempt: at, text: 'x'.repeat(999) },
+      });
     }
-    await again.start(held);
+    await again.start();
     const notes = linesOf(again).map((line) => JSON.parse(line).note);
     expect(notes[1]).toMatchObject({ event: 'sealed.held', data: { count: 70, kept: 64 } });
-    expect(notes[2]).toMatchObject({ event: 'unseal.refused', data: { detail: 'try 6', while_sealed: true } });
+    const data = { attempt: 6, while_sealed: true, happened: '2026-11-24T06:00:00.000123456Z', text: 'x'.repeat(256) };
+    expect(notes[2]).toMatchObject({ event: 'unseal.refused', data });
     expect(notes).toHaveLength(66);
-    expect(held.count).toBe(0);
+    expect(again.log.held.count).toBe(0);
+    again.log.tell({ event: 'seal.opened' });
+    expect(again.log.held.count).toBe(0);
+  });
+
+  test('a log of a box that never came to be is discarded whole', async () => {
+    using rig = new Rig();
+    await rig.start();
+    await rig.groups(300);
+    expect(() => rig.log.discard()).toThrow();
+    await rig.log.stop();
+    rig.log.discard();
+    expect(readdirSync(rig.base)).toEqual([]);
+    rig.log.discard();
   });
 });
 

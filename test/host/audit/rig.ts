@@ -3,7 +3,6 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Opener } from '../../../host/audit/check.ts';
-import type { HeldEvents } from '../../../host/audit/held.ts';
 import { AuditLog } from '../../../host/audit/log.ts';
 import type { AuditContext, AuditOptions, AuditRecord, AuditStart, AuditStarted } from '../../../host/audit/types.ts';
 import type { Clock, Timer } from '../../../host/ports/clock.ts';
@@ -157,7 +156,7 @@ export class Rig implements Disposable {
     });
   }
 
-  starting(held?: HeldEvents): AuditStart {
+  starting(): AuditStart {
     return {
       applianceId: this.keys.applianceId,
       record: this.store,
@@ -169,12 +168,11 @@ export class Rig implements Disposable {
         return Promise.resolve();
       },
       onTrouble: (sentence) => this.troubles.push(sentence),
-      ...(held === undefined ? {} : { held }),
     };
   }
 
-  start(held?: HeldEvents): Promise<AuditStarted> {
-    return this.log.start(this.starting(held));
+  start(): Promise<AuditStarted> {
+    return this.log.start(this.starting());
   }
 
   context(more: Partial<AuditContext> = {}): AuditContext {
