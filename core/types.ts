@@ -189,6 +189,8 @@ export interface SealedRow {
   /** Copies. */
   readonly key: Uint8Array;
   readonly row: Uint8Array;
+  /** The request was decided as a create: the row goes only into a batch that expects its key to be absent. */
+  readonly mustBeAbsent?: boolean;
 }
 
 export interface NameEntry {
