@@ -309,8 +309,9 @@ export function decide(
   let isRoot = false;
   let hasSudo = false;
   let grantingCount: u32 = 0;
+  // A refused token's leaves say what was asked for too.
+  capability = wanted(verb, true);
   if ((flags & OP_OPEN) != 0) {
-    capability = wanted(verb, true);
     tokenLength = 0;
     verdict = VERDICT_ALLOWED;
   } else if (isGood(row, rowLength, nowMs, family, address)) {
