@@ -1,4 +1,5 @@
 /** Composes leaves through core: what is too long is elided, what is full is passed on to the writer. */
+import { hash } from 'node:crypto';
 import type { CoreFault, CoreStatus } from '../../core/types.ts';
 import { Fault } from '../fault.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -10,6 +11,7 @@ import type { GroupWriter } from './writer.ts';
 
 /** A group this large is passed on though the one before it is still under way; core opens frames up to 3 MiB. */
 const GROUP_BYTES_MAX = 1024 * 1024;
+const HASHED_SIZE_MAX = 1024 * 1024;
 
 const statusOf = (error: unknown): CoreStatus | undefined =>
   error instanceof Error ? (error as Partial<CoreFault>).status : undefined;
@@ -25,7 +27,14 @@ export class Composer {
     this.#core = core;
     this.#clock = options.clock;
     this.#random = options.random;
-    this.#entries = new EntryBuilder((value) => core.auditHmac(LOG_ACCESSOR, value));
+    this.#entries = new EntryBuilder((value) => this.hash(value));
+  }
+
+  /** HMAC of a value as leaves show it; of its SHA-256 in hex where it is longer than core takes, under another prefix. */
+  hash(value: string): string {
+    if (Buffer.byteLength(value) <= HASHED_SIZE_MAX) return this.#core.auditHmac(LOG_ACCESSOR, value);
+    const digest = hash('sha256', value, 'hex');
+    return this.#core.auditHmac(LOG_ACCESSOR, digest).replace('hmac-sha256:', 'hmac-sha256-sha256:');
   }
 
   /** The HMAC key is another one now. */

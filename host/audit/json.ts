@@ -2,6 +2,7 @@
  * Values as they stand in a leaf: in clear, or with every value hashed. Nothing here ever writes a byte that could end the
  * line or move a terminal's cursor.
  */
+import { LEAF_SIZE_MAX } from '../../core/types.ts';
 import type { Value, ValueMap } from '../ports/value.ts';
 
 /** What JSON.stringify leaves as it is though a terminal or a line reader acts on it: C1, line separators, bidi marks. */
@@ -63,19 +64,29 @@ export function clearJson(value: Value): string {
 export class HashedJson {
   readonly #hmac: (value: string) => string;
   #raw = 0;
+  /** Values handed over raw, and values in all. */
   #hashes = 0;
+  #values = 0;
 
   /** @param hmac hashes a value at once, as `hmac-sha256:` + hex */
   constructor(hmac: (value: string) => string) {
     this.#hmac = hmac;
   }
 
-  /** What a text written with it gains when core replaces the raw values. */
+  /** What a text written with it gains when core replaces the raw values; infinite when it cannot fit into a leaf. */
   get growth(): number {
+    if (this.#full) return Number.POSITIVE_INFINITY;
     return this.#hashes * (HMAC_LENGTH - RAW_START.length - RAW_END.length) - this.#raw;
   }
 
+  /** A leaf that cannot fit is not worth the hashes of its rest: a long list has a hundred thousand. */
+  get #full(): boolean {
+    return this.#values * HMAC_LENGTH > LEAF_SIZE_MAX;
+  }
+
   text(value: string): string {
+    this.#values += 1;
+    if (this.#full) return '""';
     if (value.length > RAW_LENGTH_MAX || this.#raw > RAW_TOTAL_MAX || HAS_DELIMITER.test(value)) {
       return `"${this.#hmac(value)}"`;
     }

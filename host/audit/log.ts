@@ -16,15 +16,14 @@ import { recover } from './recover.ts';
 import { Signing } from './signing.ts';
 import { Tiles } from './tiles.ts';
 import { HASH_SIZE, TreeHasher } from './tree.ts';
-import {
-  type AuditContext,
-  type AuditNote,
-  type AuditOptions,
-  type AuditOutcome,
-  type AuditStart,
-  type AuditStarted,
-  type AuditState,
-  LOG_ACCESSOR,
+import type {
+  AuditContext,
+  AuditNote,
+  AuditOptions,
+  AuditOutcome,
+  AuditStart,
+  AuditStarted,
+  AuditState,
 } from './types.ts';
 import { GroupWriter, unavailable } from './writer.ts';
 
@@ -290,7 +289,7 @@ export class AuditLog {
 
   /** HMAC of a value as leaves show it (sys/audit-hash). */
   hash(value: string): string {
-    return this.#options.core.auditHmac(LOG_ACCESSOR, value);
+    return this.#composer.hash(value);
   }
 
   /** The audit keys changed (a new root): what was hashed with the old ones is forgotten. */

@@ -19,6 +19,19 @@ const filesUnder = (folder: string): string[] =>
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name));
 
+/** How many values `work` made core hash by themselves. */
+function countHmacs(rig: Rig, work: () => void): number {
+  let count = 0;
+  const { core } = rig;
+  const auditHmac = core.auditHmac.bind(core);
+  core.auditHmac = (accessor, value) => {
+    count += 1;
+    return auditHmac(accessor, value);
+  };
+  work();
+  return count;
+}
+
 const ACTIVE = /[\p{Cc}\u2028\u2029\u202e]/u;
 
 describe('a log', () => {
@@ -270,6 +283,20 @@ describe('what is in a leaf', () => {
     const path = 'x'.repeat(70_000);
     expect(() => rig.log.request(1, rig.context({ path }))).toThrow(expect.objectContaining({ code: 'input.invalid' }));
     expect(rig.log.size).toBe(3);
+  });
+
+  test('an endless list costs no endless hashing, and a value beyond what core takes is hashed twice', async () => {
+    using rig = new Rig();
+    await rig.start();
+    const keys = Array.from({ length: 100_000 }, (_, at) => `name-${at}`.padEnd(40, 'x'));
+    const spent = countHmacs(rig, () => rig.pair({}, { keys }));
+    expect(spent).toBeLessThan(2000);
+    await rig.log.durable();
+    const data = JSON.parse(linesOf(rig)[2] ?? '').response.data;
+    const json = JSON.stringify({ keys });
+    expect(data).toMatchObject({ elided: true, length: json.length });
+    expect(data.hmac).toMatch(/^hmac-sha256-sha256:[0-9a-f]{64}$/);
+    expect(data.hmac).toBe(rig.log.hash(json));
   });
 
   test('a response leaf always fits', async () => {
