@@ -1,0 +1,102 @@
+/**
+ * The barrier as services use it: views of mounts under a grant, rows of the system tables, system grants for jobs, and
+ * the one way to commit. Nothing is committed before the leaves composed so far are durable.
+ */
+import type { Core, Job, SystemTable } from '../../core/types.ts';
+import { Fault, isFault } from '../fault.ts';
+import type { LeaseTime } from '../ports/lease-time.ts';
+import type { Batch, Expectation, Put, Store } from '../ports/store.ts';
+import type { View } from '../ports/view.ts';
+import { throughCore } from './fault.ts';
+import { KeyedQueue } from './queue.ts';
+import { GrantView } from './view.ts';
+
+/** How long a job's grant lives. */
+export const JOB_GRANT_MS = 60_000;
+const ATTEMPTS_MAX = 16;
+
+/** Makes leaves durable before an effect (the audit log). */
+export interface Durability {
+  durable(before: 'answer' | 'effect' | 'urgent'): Promise<void>;
+}
+
+export interface OpenedRow {
+  /** Copy. */
+  readonly payload: Uint8Array;
+  /** Copy of the sealed row: its revision. */
+  readonly row: Uint8Array;
+}
+
+export class Barrier {
+  readonly core: Core;
+  readonly store: Store;
+  readonly lease: LeaseTime;
+  readonly #durability: Durability;
+  readonly #queue = new KeyedQueue();
+
+  constructor(core: Core, store: Store, lease: LeaseTime, durability: Durability) {
+    this.core = core;
+    this.store = store;
+    this.lease = lease;
+    this.#durability = durability;
+  }
+
+  /** A mount's storage under a grant. @param mountId in hex: updates of one path of one mount queue behind each other */
+  view(grant: number, mountId: string): View {
+    return new GrantView(this, grant, mountId);
+  }
+
+  /** @throws Fault `barrier.refused` a row that does not open */
+  open(grant: number, table: SystemTable, key: Uint8Array): OpenedRow | undefined {
+    const found = this.store.get(table, key);
+    if (found === undefined) return undefined;
+    const row = Uint8Array.from(found);
+    return { payload: Uint8Array.from(throughCore(() => this.core.openTable(grant, table, key, row))), row };
+  }
+
+  seal(grant: number, table: SystemTable, key: Uint8Array, payload: Uint8Array): Put {
+    return { table, key, value: throughCore(() => this.core.sealTable(grant, table, key, payload)) };
+  }
+
+  /** Runs `work` under a system grant, which ends with it. @param mountId in hex */
+  async job<T>(job: Job, mountId: string | undefined, work: (grant: number) => T | Promise<T>): Promise<T> {
+    const now = this.lease.nowMs();
+    const id = mountId === undefined ? undefined : Buffer.from(mountId, 'hex');
+    const grant = throughCore(() => this.core.systemGrant(job, id, now, now + JOB_GRANT_MS));
+    try {
+      return await work(grant);
+    } finally {
+      if (!this.core.sealed) this.core.endGrant(grant);
+    }
+  }
+
+  /** The one way to the store: leaves first. @throws Fault `store.conflict`, `store.full`, `store.unavailable` */
+  async commit(puts: readonly Put[], expect: readonly Expectation[] = [], urgent = false): Promise<void> {
+    await this.#durability.durable(urgent ? 'urgent' : 'effect');
+    const batch: Batch = { puts, expect, ...(urgent ? { urgent } : {}) };
+    await this.store.commit(batch);
+  }
+
+  /** Runs `work` in line with others on the same name, and again when an expectation of its commit failed. */
+  inLine<T>(name: string, work: () => Promise<T>): Promise<T> {
+    return this.#queue.run(name, () => retry(work));
+  }
+}
+
+/** @throws Fault `store.conflict` after the last attempt */
+export async function retry<T>(work: () => Promise<T>, attempts = ATTEMPTS_MAX): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (attempt >= attempts || !isFault(error, 'store.conflict')) throw error;
+    }
+  }
+}
+
+/** A conflict that running again cannot help: the request's decision does not hold any more. */
+export class StaleDecision extends Fault {
+  constructor() {
+    super('store.conflict', 'the record appeared while the request was under way: try again');
+  }
+}
