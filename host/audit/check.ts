@@ -49,12 +49,13 @@ export function openLines(opener: Opener, file: SegmentFile, group: Group): Uint
   const where = place(file, group.offset);
   const { firstSeq, count } = group.head;
   let opened: { readonly firstSeq: number; readonly lines: Uint8Array };
+  let lines: Uint8Array[];
   try {
     opened = opener.frame(group.frame);
+    lines = splitLines(opened.lines);
   } catch {
     return disagreement('frame', where, firstSeq, 'it does not open: its bytes were changed, or it is of another log');
   }
-  const lines = splitLines(opened.lines);
   if (opened.firstSeq !== firstSeq || lines.length !== count) {
     return disagreement('frame', where, firstSeq, 'it holds other leaves than its head says');
   }

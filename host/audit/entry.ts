@@ -10,8 +10,21 @@ import { clearJson, HashedJson, quote, quoteAll } from './json.ts';
 import type { AuditContext, AuditNote, AuditOutcome } from './types.ts';
 
 const ERROR_LENGTH_MAX = 4096;
-/** Requests whose response leaf is still to come; beyond that the oldest one's part is built again. */
-const REQUESTS_MAX = 4096;
+/** Tokens, mounts, and requests whose response leaf is still to come; beyond that the oldest one's part is built again. */
+const KEPT_MAX = 4096;
+
+/** As they stand in leaves; empty where there is nothing to hash. */
+interface TokenHmacs {
+  readonly token: string;
+  readonly accessor: string;
+}
+
+interface TokenParts {
+  readonly of: TokenInfo;
+  readonly hmacs: TokenHmacs;
+  readonly auth: string;
+  readonly request: string;
+}
 
 /** What follows core's object in a leaf, and the size of the whole that is sure, so that hopeless ones are not tried. */
 export interface Rest {
@@ -22,9 +35,9 @@ export interface Rest {
 
 export class EntryBuilder {
   readonly #hmac: (value: string) => string;
-  #tokens = new WeakMap<TokenInfo, string>();
-  #clientTokens = new WeakMap<TokenInfo, string>();
-  readonly #mounts = new WeakMap<MountInfo, string>();
+  /** By the id of the token and of the mount. Plain maps of bounded size, like the one below. */
+  readonly #tokens = new Map<string, TokenParts>();
+  readonly #mounts = new Map<string, { readonly of: MountInfo; readonly text: string }>();
   /** `auth` and `request` of a request, for its response leaf; with data, and with the data left out. */
   readonly #requests = new Map<AuditContext, { readonly text: string; readonly growth: number }>();
 
@@ -34,8 +47,7 @@ export class EntryBuilder {
 
   /** The HMAC key is another one now. */
   forget(): void {
-    this.#tokens = new WeakMap();
-    this.#clientTokens = new WeakMap();
+    this.#tokens.clear();
   }
 
   /** @param elided the request's data is replaced by its HMAC and length */
@@ -72,8 +84,7 @@ export class EntryBuilder {
 
   /** A plain map, emptied by the responses: a weak one costs the garbage collector more than all the rest of a leaf. */
   #keep(context: AuditContext, text: string, growth: number): void {
-    const oldest = this.#requests.size < REQUESTS_MAX ? undefined : this.#requests.keys().next().value;
-    if (oldest !== undefined) this.#requests.delete(oldest);
+    makeRoom(this.#requests);
     this.#requests.set(context, { text, growth });
   }
 
@@ -92,39 +103,41 @@ export class EntryBuilder {
     const names = token === undefined ? [] : decision.granting.map((at) => token.policies[at] ?? '');
     const granting = names.map((name) => `{"name":${quote(name)},"namespace_id":"root","type":"acl"}`).join(',');
     const results = `"policy_results":{"allowed":${allowed}${granting === '' ? '' : `,"granting_policies":[${granting}]`}}`;
-    const own = token === undefined ? '' : `${this.#token(token, context.tokenText)},`;
+    const own = token === undefined ? '' : `${this.#token(token, context.tokenText).auth},`;
     return `"auth":{${own}${results}}`;
   }
 
-  /** Members of `auth` that depend on the token alone. */
-  #token(token: TokenInfo, presented: string | undefined): string {
-    const kept = this.#tokens.get(token);
-    if (kept !== undefined) return kept;
-    let out = presented === undefined ? '' : `"client_token":"${this.#hmac(presented)}",`;
-    if (token.accessor !== '') out += `"accessor":"${this.#hmac(token.accessor)}",`;
-    out += `"display_name":${quote(token.displayName)}`;
-    const all = [...new Set([...token.policies, ...token.identityPolicies])].sort((a, b) => (a < b ? -1 : 1));
-    out += `,"policies":${quoteAll(all)},"token_policies":${quoteAll(token.policies)}`;
-    if (token.identityPolicies.length > 0) out += `,"identity_policies":${quoteAll(token.identityPolicies)}`;
-    if (token.metadata !== null) out += `,"metadata":${clearJson(token.metadata)}`;
-    if (token.numUses > 0) out += `,"num_uses":${token.numUses}`;
-    if (token.entityId !== '') out += `,"entity_id":${quote(token.entityId)}`;
-    out += `,"token_type":"${token.type}"`;
-    if (token.creationTtl > 0) out += `,"token_ttl":${token.creationTtl}`;
-    out += `,"token_issue_time":"${timestampSeconds(token.issueMs || token.creationMs)}"`;
-    this.#tokens.set(token, out);
-    return out;
+  /** What depends on the token alone. Its HMACs never change, the rest when its row does (then host makes a new TokenInfo). */
+  #token(token: TokenInfo, presented: string | undefined): TokenParts {
+    const kept = this.#tokens.get(token.id);
+    const complete = kept !== undefined && (kept.hmacs.token !== '' || presented === undefined);
+    if (complete && kept.of === token) return kept;
+    // Batch tokens have no row of their own: nothing but the object says which one it is.
+    const same = complete && token.type === 'service' && kept.of.type === 'service';
+    const hmacs = same ? kept.hmacs : this.#hmacs(token, presented);
+    const parts = { of: token, hmacs, auth: authOf(token, hmacs), request: requestOf(hmacs) };
+    if (kept === undefined) makeRoom(this.#tokens);
+    this.#tokens.set(token.id, parts);
+    return parts;
+  }
+
+  #hmacs(token: TokenInfo, presented: string | undefined): TokenHmacs {
+    return {
+      token: presented === undefined ? '' : this.#hmac(presented),
+      accessor: token.accessor === '' ? '' : this.#hmac(token.accessor),
+    };
   }
 
   /** Members of `request` and `response` that depend on the mount alone, with a comma behind. */
   #mount(mount: MountInfo | undefined): string {
     if (mount === undefined) return '';
-    const kept = this.#mounts.get(mount);
-    if (kept !== undefined) return kept;
+    const kept = this.#mounts.get(mount.id);
+    if (kept?.of === mount) return kept.text;
     const kind = mount.path.startsWith('auth/') ? 'auth' : 'secret';
     const accessor = mount.accessor === '' ? '' : `"mount_accessor":${quote(mount.accessor)},`;
     const out = `"mount_point":${quote(mount.path)},"mount_type":${quote(mount.type)},${accessor}"mount_class":"${kind}",`;
-    this.#mounts.set(mount, out);
+    if (kept === undefined) makeRoom(this.#mounts);
+    this.#mounts.set(mount.id, { of: mount, text: out });
     return out;
   }
 
@@ -134,7 +147,7 @@ export class EntryBuilder {
     let out = `{"id":${quote(context.id)},"operation":"${operation}",${this.#mount(context.mount)}`;
     // Known tokens have their HMACs in `auth`, built once; only an unknown one is hashed here.
     if (token === undefined && tokenText !== undefined) out += `"client_token":${hashed.text(tokenText)},`;
-    if (token !== undefined) out += this.#clientToken(token, tokenText);
+    if (token !== undefined) out += this.#token(token, tokenText).request;
     out += `"namespace":{"id":"root"},"path":${quote(context.path)}`;
     if (elided) out += `,"data":${this.#elide(body)}`;
     else if (Object.keys(body).length > 0) out += `,"data":${hashed.map(body, context.clear?.request)}`;
@@ -148,15 +161,6 @@ export class EntryBuilder {
       out += `,"headers":{${list.join(',')}}`;
     }
     return `${out}}`;
-  }
-
-  #clientToken(token: TokenInfo, presented: string | undefined): string {
-    const kept = this.#clientTokens.get(token);
-    if (kept !== undefined) return kept;
-    let out = presented === undefined ? '' : `"client_token":"${this.#hmac(presented)}",`;
-    if (token.accessor !== '') out += `"client_token_accessor":"${this.#hmac(token.accessor)}",`;
-    this.#clientTokens.set(token, out);
-    return out;
   }
 
   #response(context: AuditContext, answer: Answer, hashed: HashedJson, elided: boolean): string {
@@ -176,6 +180,34 @@ export class EntryBuilder {
     const text = clearJson(data ?? {});
     return `{"elided":true,"hmac":"${this.#hmac(text)}","length":${Buffer.byteLength(text)}}`;
   }
+}
+
+/** Members of `auth` that depend on the token alone. */
+function authOf(token: TokenInfo, hmacs: TokenHmacs): string {
+  let out = hmacs.token === '' ? '' : `"client_token":"${hmacs.token}",`;
+  if (hmacs.accessor !== '') out += `"accessor":"${hmacs.accessor}",`;
+  out += `"display_name":${quote(token.displayName)}`;
+  const all = [...new Set([...token.policies, ...token.identityPolicies])].sort((a, b) => (a < b ? -1 : 1));
+  out += `,"policies":${quoteAll(all)},"token_policies":${quoteAll(token.policies)}`;
+  if (token.identityPolicies.length > 0) out += `,"identity_policies":${quoteAll(token.identityPolicies)}`;
+  if (token.metadata !== null) out += `,"metadata":${clearJson(token.metadata)}`;
+  if (token.numUses > 0) out += `,"num_uses":${token.numUses}`;
+  if (token.entityId !== '') out += `,"entity_id":${quote(token.entityId)}`;
+  out += `,"token_type":"${token.type}"`;
+  if (token.creationTtl > 0) out += `,"token_ttl":${token.creationTtl}`;
+  return `${out},"token_issue_time":"${timestampSeconds(token.issueMs || token.creationMs)}"`;
+}
+
+/** Members of `request` that depend on the token alone, with a comma behind. */
+function requestOf(hmacs: TokenHmacs): string {
+  const token = hmacs.token === '' ? '' : `"client_token":"${hmacs.token}",`;
+  return hmacs.accessor === '' ? token : `${token}"client_token_accessor":"${hmacs.accessor}",`;
+}
+
+/** A map keeps the order of its keys' coming: the oldest goes. */
+function makeRoom(map: Map<unknown, unknown>): void {
+  if (map.size < KEPT_MAX) return;
+  map.delete(map.keys().next().value);
 }
 
 /** True if a leaf with this rest cannot fit, whatever core adds. */

@@ -146,13 +146,11 @@ export class History {
 
   /** As export, and then every leaf as it comes, until the signal or the end of the log. */
   async *tail(from: number, signal: AbortSignal): AsyncGenerator<{ readonly bytes: Buffer; readonly nextSeq: number }> {
-    const ended = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
     const open = this.#open();
     const reader = new LeafReader(open.folder);
     let seq = Math.min(from, open.size());
     while (!signal.aborted && !open.stopped()) {
-      const grown = open.grown();
-      if (seq >= open.size()) await Promise.race([grown, ended]);
+      if (seq >= open.size()) await grownOrAborted(open, signal);
       if (signal.aborted || open.stopped()) return;
       const page = this.#page(reader, seq, open.size());
       seq = page.nextSeq;
@@ -195,6 +193,18 @@ export class History {
     await files.syncPath(join(folder, SEGMENT_FOLDER));
     return upTo;
   }
+}
+
+/** One promise a wait: racing with one that lives as long as the signal would gather all of them. */
+function grownOrAborted(open: OpenLog, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    signal.addEventListener('abort', done, { once: true });
+    void open.grown().then(done);
+  });
 }
 
 const joined = (lines: readonly Uint8Array[]): Buffer => Buffer.concat(lines.flatMap((line) => [line, LF]));

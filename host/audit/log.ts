@@ -146,7 +146,12 @@ export class AuditLog {
       changed: (state, why) => this.#changed(state, why),
     });
     this.#state = 'open';
-    await writer.start(range.size, recovered.last);
+    try {
+      await writer.start(range.size, recovered.last);
+    } catch (error) {
+      this.#state = 'stopped';
+      throw error;
+    }
     const publisher = new Publisher(
       {
         ...{ folder, files, clock, signing, tiles, onCheckpoint: start.onCheckpoint },

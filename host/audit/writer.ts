@@ -59,6 +59,7 @@ export class GroupWriter {
   #spareWanted = true;
   #failed = false;
   #busy = false;
+  #stopped = false;
   #running: Promise<void> = DONE;
   #gathering: Wave | undefined;
   #flying: Wave | undefined;
@@ -159,7 +160,7 @@ export class GroupWriter {
    */
   durable(urgent = false): Promise<void> {
     if (this.#composed <= this.#written) return DONE;
-    if (this.#failed && !urgent) return Promise.reject(unavailable());
+    if (this.#stopped || (this.#failed && !urgent)) return Promise.reject(unavailable());
     if (this.#flying !== undefined && this.#flyingSize >= this.#composed) return this.#flying.promise;
     this.#gathering ??= wave();
     const { promise } = this.#gathering;
@@ -169,7 +170,7 @@ export class GroupWriter {
 
   /** Begins to write, unless that is going on. */
   kick(): void {
-    if (this.#busy) return;
+    if (this.#busy || this.#stopped) return;
     this.#busy = true;
     this.#running = this.#run();
   }
@@ -187,6 +188,7 @@ export class GroupWriter {
   async stop(): Promise<void> {
     this.kick();
     while (this.#busy) await this.#running;
+    this.#stopped = true;
     const file = this.#file;
     this.#file = undefined;
     if (file === undefined) return;
