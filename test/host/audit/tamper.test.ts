@@ -293,6 +293,26 @@ describe('a log that is not the one it was', () => {
   });
 });
 
+describe('a second power cut', () => {
+  test('right after a repair finds nothing of what the first one left', async () => {
+    using rig = new Rig({ files: quickFiles });
+    await rig.start();
+    await rig.groups(1, 5);
+    await rig.groups(1, 20);
+    using cut = rig.reopened({ files: quickFiles });
+    const segment = join(cut.folder, filesOf(cut.folder).find((name) => name.startsWith('segment/')) ?? '');
+    const bytes = readFileSync(segment);
+    let end = bytes.length;
+    while (bytes[end - 1] === 0) end -= 1;
+    // The mark is lost, the large frame before it stays.
+    bytes.fill(0, end - 30, end);
+    writeFileSync(segment, bytes);
+    expect((await cut.start()).repaired).toHaveLength(1);
+    using again = cut.reopened({ files: quickFiles });
+    expect(await again.start()).toMatchObject({ size: 12, repaired: [] });
+  });
+});
+
 describe('the quorum archives a log that disagrees', () => {
   test('a new one begins under a new origin, its first leaf names both, the old one stays as it was', async () => {
     const folder = copy();
