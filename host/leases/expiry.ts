@@ -1,0 +1,134 @@
+/**
+ * What ends when: rows of table `expiry`, ordered by lease time. One runner takes what is due, however long ago; a row goes
+ * in the transaction that ends what it names, so nothing is ended twice or forgotten.
+ */
+import type { Barrier } from '../barrier/barrier.ts';
+import { isFault } from '../fault.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import type { Put } from '../ports/store.ts';
+
+/** One kind of thing that ends. The number is in the row's key and never changes its meaning. */
+export const KINDS = { token: 1, revocation: 2, kvVersion: 3 } as const;
+export type ExpiryKind = keyof typeof KINDS;
+
+const ID_SIZE = 16;
+const KEY_SIZE = 8 + 1 + ID_SIZE;
+/** Due rows that one run takes before others have their turn. */
+const RUN_ROWS = 256;
+const TICK_MS = 1000;
+const RETRY_MS = 5000;
+
+/** Key: when (8, ms of lease time) ‖ kind (1) ‖ id (16). */
+export function expiryKey(atMs: number, kind: ExpiryKind, id: Uint8Array): Buffer {
+  const key = Buffer.alloc(KEY_SIZE);
+  key.writeBigUInt64BE(BigInt(atMs));
+  key[8] = KINDS[kind];
+  key.set(id, 9);
+  return key;
+}
+
+export function expiryPut(
+  barrier: Barrier,
+  grant: number,
+  atMs: number,
+  kind: ExpiryKind,
+  id: Uint8Array,
+  payload: Uint8Array = new Uint8Array(0),
+): Put {
+  return barrier.seal(grant, 'expiry', expiryKey(atMs, kind, id), payload);
+}
+
+export function expiryDelete(atMs: number, kind: ExpiryKind, id: Uint8Array): Put {
+  return { table: 'expiry', key: expiryKey(atMs, kind, id) };
+}
+
+export interface Due {
+  readonly key: Uint8Array;
+  readonly row: Uint8Array;
+  readonly atMs: number;
+  readonly id: Uint8Array;
+}
+
+/** Ends one thing, and deletes the due row in its commit. A fault leaves the row: it is tried again. */
+export type Ender = (due: Due) => Promise<void>;
+
+export interface ExpiryReport {
+  readonly kind: ExpiryKind;
+  readonly count: number;
+}
+
+export class Expiry {
+  readonly #barrier: Barrier;
+  readonly #clock: Clock;
+  readonly #enders = new Map<number, { readonly kind: ExpiryKind; readonly end: Ender }>();
+  readonly #report: (report: ExpiryReport) => void;
+  #timer: Timer | undefined;
+  #running: Promise<void> | undefined;
+  #open = false;
+  /** What could not be ended, for health: it is tried again. */
+  #stuck = 0;
+
+  constructor(barrier: Barrier, clock: Clock, report: (report: ExpiryReport) => void) {
+    this.#barrier = barrier;
+    this.#clock = clock;
+    this.#report = report;
+  }
+
+  handle(kind: ExpiryKind, end: Ender): void {
+    this.#enders.set(KINDS[kind], { kind, end });
+  }
+
+  get stuck(): number {
+    return this.#stuck;
+  }
+
+  start(): void {
+    this.#open = true;
+    this.#again(0);
+  }
+
+  async stop(): Promise<void> {
+    this.#open = false;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    await this.#running;
+  }
+
+  #again(delayMs: number): void {
+    if (!this.#open) return;
+    this.#timer?.cancel();
+    this.#timer = this.#clock.after(delayMs, () => {
+      this.#running = this.run().then(
+        (more) => this.#again(more ? 0 : this.#stuck > 0 ? RETRY_MS : TICK_MS),
+        () => this.#again(RETRY_MS),
+      );
+    });
+  }
+
+  /** Ends what is due, at most one run of it. @returns true if more is due */
+  async run(): Promise<boolean> {
+    const { store, lease } = this.#barrier;
+    const now = Buffer.alloc(8);
+    now.writeBigUInt64BE(BigInt(lease.nowMs() + 1));
+    const due = [...store.range('expiry', { to: now, limit: RUN_ROWS })];
+    const counts = new Map<ExpiryKind, number>();
+    let stuck = 0;
+    for (const { key, value } of due) {
+      if (!this.#open) return false;
+      const ender = this.#enders.get(key[8] ?? 0);
+      if (ender === undefined) continue;
+      const at = Buffer.from(key);
+      try {
+        await ender.end({ key, row: value, atMs: Number(at.readBigUInt64BE()), id: at.subarray(9) });
+        counts.set(ender.kind, (counts.get(ender.kind) ?? 0) + 1);
+      } catch (error) {
+        // Somebody else ended it, or the medium is in trouble: the row is still there and is tried again.
+        if (!isFault(error)) throw error;
+        if (error.code !== 'store.conflict') stuck++;
+      }
+    }
+    this.#stuck = stuck;
+    for (const [kind, count] of counts) this.#report({ kind, count });
+    return due.length === RUN_ROWS && stuck === 0;
+  }
+}

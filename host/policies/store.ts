@@ -1,0 +1,108 @@
+/** The policies of the box: rows of table `policy`, compiled in core. */
+import type { Barrier } from '../barrier/barrier.ts';
+import { throughCore } from '../barrier/fault.ts';
+import { Fault } from '../fault.ts';
+import type { Expectation } from '../ports/store.ts';
+import { BUILTIN_POLICIES } from './builtin.ts';
+import { decodePolicy, encodePolicy } from './encode.ts';
+import { parsePolicy } from './parse.ts';
+
+const NAME = /^[a-z0-9_.@ -][a-z0-9_.@ /-]{0,127}$/;
+
+export interface StoredPolicy {
+  readonly name: string;
+  readonly source: string;
+}
+
+/** Lower-cased and trimmed, as the API takes names. @throws Fault `input.invalid` what cannot be a name */
+export function policyName(text: string): string {
+  const name = text.trim().toLowerCase();
+  if (!NAME.test(name) || name.split('/').some((part) => part === '' || part === '.' || part === '..')) {
+    throw new Fault('input.invalid', 'a policy name has 1 to 128 of a-z 0-9 _ . @ - and /');
+  }
+  return name;
+}
+
+export class Policies {
+  readonly #barrier: Barrier;
+  #names: readonly string[] = [];
+
+  constructor(barrier: Barrier) {
+    this.#barrier = barrier;
+  }
+
+  /** Compiles every policy anew; until it is done the ones before decide. */
+  async load(): Promise<void> {
+    const { core, store } = this.#barrier;
+    await this.#barrier.job('boot', undefined, (grant) => {
+      const names: string[] = [];
+      throughCore(() => {
+        core.beginPolicies();
+        for (const { key, value } of store.range('policy')) {
+          core.addPolicy(key, value);
+          names.push(decodePolicy(core.openTable(grant, 'policy', key, value)).name);
+        }
+        core.commitPolicies();
+      });
+      this.#names = names.sort((a, b) => (a < b ? -1 : 1));
+    });
+  }
+
+  /** Byte-sorted, with root last of all kinds as it is none of the rows. */
+  names(): string[] {
+    return [...this.#names, 'root'];
+  }
+
+  exists(name: string): boolean {
+    return name === 'root' || this.#names.includes(name);
+  }
+
+  read(grant: number, text: string): StoredPolicy | undefined {
+    const name = text.trim().toLowerCase();
+    if (name === 'root') return { name, source: '' };
+    const opened = this.#barrier.open(grant, 'policy', this.#barrier.core.blindKey('policy', name));
+    return opened === undefined ? undefined : decodePolicy(opened.payload);
+  }
+
+  /** @returns warnings @throws Fault `input.invalid` in Vault's words */
+  async write(grant: number, text: string, source: string): Promise<readonly string[]> {
+    const name = policyName(text);
+    if (name === 'root') throw new Fault('input.invalid', 'cannot update "root" policy');
+    const { rules, warnings } = parsePolicy(source);
+    await this.#put(grant, name, encodePolicy(name, rules, source));
+    const lowered = name === text ? [] : [`policy name was converted to ${name}`];
+    return [...lowered, ...warnings];
+  }
+
+  async #put(grant: number, name: string, payload: Uint8Array): Promise<void> {
+    const key = Uint8Array.from(this.#barrier.core.blindKey('policy', name));
+    await this.#barrier.inLine('policies', async () => {
+      await this.#barrier.commit([this.#barrier.seal(grant, 'policy', key, payload)]);
+      await this.load();
+    });
+  }
+
+  async remove(grant: number, text: string): Promise<void> {
+    const name = text.trim().toLowerCase();
+    if (name === 'root') throw new Fault('input.invalid', 'cannot delete "root" policy');
+    if (name === 'default') throw new Fault('input.invalid', 'cannot delete default policy');
+    const key = Uint8Array.from(this.#barrier.core.blindKey('policy', name));
+    if (this.#barrier.open(grant, 'policy', key) === undefined) return;
+    await this.#barrier.inLine('policies', async () => {
+      await this.#barrier.commit([{ table: 'policy', key }]);
+      await this.load();
+    });
+  }
+
+  /** What a new box begins with. */
+  async found(grant: number): Promise<void> {
+    const { core } = this.#barrier;
+    const puts = Object.entries(BUILTIN_POLICIES).map(([name, source]) => {
+      const key = Uint8Array.from(core.blindKey('policy', name));
+      return this.#barrier.seal(grant, 'policy', key, encodePolicy(name, parsePolicy(source).rules, source));
+    });
+    const expect: Expectation[] = puts.map(({ table, key }) => ({ table, key, is: 'absent' }));
+    await this.#barrier.commit(puts, expect);
+    await this.load();
+  }
+}

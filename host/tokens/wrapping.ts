@@ -1,0 +1,124 @@
+/**
+ * Response wrapping: an answer kept under a token that is good for one use. The row goes, durable, before the answer leaves:
+ * it is handed out at most once, whoever asks at the same time and whatever happens in between.
+ */
+import type { Barrier } from '../barrier/barrier.ts';
+import { throughCore } from '../barrier/fault.ts';
+import { Fault, isFault } from '../fault.ts';
+import { decodePayload, encodePayload } from '../payload.ts';
+import type { Answer, WrapInfo } from '../ports/engine.ts';
+import type { ValueMap } from '../ports/value.ts';
+import { timestampNanos } from '../timestamp.ts';
+import type { Tokens } from './tokens.ts';
+
+export const NOT_VALID = 'wrapping token is not valid or does not exist';
+const TOKEN_MOUNT = `${'0'.repeat(31)}3`;
+
+export interface Wrapped {
+  readonly requestId: string;
+  readonly answer: Answer;
+  readonly creationMs: number;
+  readonly creationNanos: number;
+  readonly creationPath: string;
+  readonly ttl: number;
+}
+
+export class Wrapping {
+  readonly #barrier: Barrier;
+  readonly #tokens: Tokens;
+
+  constructor(barrier: Barrier, tokens: Tokens) {
+    this.#barrier = barrier;
+    this.#tokens = tokens;
+  }
+
+  /** Keeps an answer under a new wrapping token. @param grant of the request, which was decided with a wrap TTL */
+  async wrap(grant: number, wrapped: Omit<Wrapped, 'creationMs' | 'creationNanos'>): Promise<WrapInfo> {
+    const { core, lease } = this.#barrier;
+    const creationMs = lease.nowMs();
+    const creationNanos = lease.nowNanos();
+    const { text, id } = throughCore(() => core.newToken(grant, 'service'));
+    const { ttl, creationPath, answer } = wrapped;
+    const { puts, expect, token } = this.#tokens.rows(
+      grant,
+      {
+        ...{ type: 'service', wrapping: true, uses: 1, parentId: undefined, mountId: TOKEN_MOUNT },
+        ...{ policies: ['response-wrapping'], boundCidrs: [], displayName: '', metadata: null, path: creationPath },
+        ...{ expiresMs: creationMs + ttl * 1000, creationTtl: ttl, explicitMaxTtl: ttl, period: 0 },
+        ...{ renewable: false, role: '' },
+      },
+      id,
+    );
+    const kept = encodePayload({ ...wrapped, answer: answer as unknown as ValueMap, creationMs, creationNanos });
+    puts.push(this.#barrier.seal(grant, 'wrap', id, kept));
+    await this.#barrier.commit(puts, expect);
+    const accessor = answer.auth?.accessor ?? wrappedAccessor(answer);
+    return {
+      token: text,
+      accessor: token.accessor,
+      ttl,
+      creationTime: timestampNanos(creationMs, creationNanos),
+      creationPath,
+      ...(accessor === undefined || accessor === '' ? {} : { wrappedAccessor: accessor }),
+    };
+  }
+
+  /** What a wrapping token holds, without using it. @throws Fault `input.invalid` one uniform text */
+  look(grant: number, text: string): Wrapped {
+    return this.#read(grant, text).wrapped;
+  }
+
+  #read(grant: number, text: string): { readonly id: string; readonly row: Uint8Array; readonly wrapped: Wrapped } {
+    const id = this.#tokens.idOf(text);
+    if (id === undefined) throw notValid();
+    return this.#readId(grant, id);
+  }
+
+  #readId(grant: number, id: string): { readonly id: string; readonly row: Uint8Array; readonly wrapped: Wrapped } {
+    const token = this.#tokens.byId(grant, id)?.token;
+    const opened = token?.wrapping === true ? this.#barrier.open(grant, 'wrap', Buffer.from(id, 'hex')) : undefined;
+    if (opened === undefined) throw notValid();
+    return { id, row: opened.row, wrapped: decodePayload(opened.payload) as unknown as Wrapped };
+  }
+
+  /** Takes the answer out, for good. @throws Fault `input.invalid` also for all but one who ask at once */
+  async unwrap(grant: number, text: string): Promise<Wrapped> {
+    return await this.#take(this.#read(grant, text));
+  }
+
+  /** The same for the token that asks, whose one use is spent already. */
+  async unwrapOwn(grant: number, id: string): Promise<Wrapped> {
+    const opened = this.#barrier.open(grant, 'wrap', Buffer.from(id, 'hex'));
+    if (opened === undefined) throw notValid();
+    return await this.#take({ id, row: opened.row, wrapped: decodePayload(opened.payload) as unknown as Wrapped });
+  }
+
+  async #take({
+    id,
+    row,
+    wrapped,
+  }: {
+    readonly id: string;
+    readonly row: Uint8Array;
+    readonly wrapped: Wrapped;
+  }): Promise<Wrapped> {
+    const key = Buffer.from(id, 'hex');
+    try {
+      await this.#barrier.commit([{ table: 'wrap', key }], [{ table: 'wrap', key, is: row }]);
+    } catch (error) {
+      if (isFault(error, 'store.conflict')) throw notValid();
+      throw error;
+    }
+    // The answer is taken; its token has nothing left to give.
+    await this.#tokens.revoke(id);
+    return wrapped;
+  }
+}
+
+const notValid = (): Fault => new Fault('input.invalid', NOT_VALID);
+
+/** A SecretID's accessor, which a wrapped answer shows beside. */
+function wrappedAccessor(answer: Answer): string | undefined {
+  const accessor = answer.data?.['secret_id_accessor'];
+  return typeof accessor === 'string' ? accessor : undefined;
+}
