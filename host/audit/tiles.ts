@@ -165,8 +165,10 @@ export class Tiles {
     for (const [level, edge] of this.#edges.entries()) {
       if (edge.width === 0) continue;
       const path = tilePath(level, edge.index, edge.width);
-      this.#put(path, Uint8Array.from(edge.hashes.subarray(0, edge.width * HASH_SIZE)));
       partials.push(path);
+      // One that the folder's checkpoint stands on is never written again: a power cut might catch it cut to nothing.
+      if (this.#partials.includes(path)) continue;
+      this.#put(path, Uint8Array.from(edge.hashes.subarray(0, edge.width * HASH_SIZE)));
     }
     return this.#sync(partials);
   }

@@ -108,9 +108,13 @@ export class Disk {
         operation.bytes.copy(file.now, operation.offset);
         return;
       }
-      case 'put':
-        (inode ?? this.#make(path)).now = operation.bytes;
+      case 'put': {
+        const file = inode ?? this.#make(path);
+        file.now = operation.bytes;
+        // The file is cut to nothing first, and that may reach the disk alone.
+        file.durable = Buffer.alloc(0);
         return;
+      }
       case 'reserve': {
         const file = inode ?? this.#make(path);
         if (operation.length > file.now.length) {
