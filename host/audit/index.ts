@@ -4,6 +4,7 @@ export { coreOpener } from './check.ts';
 export { type HeldEvent, HeldEvents } from './held.ts';
 export { History } from './history.ts';
 export { AuditLog } from './log.ts';
+export { parseTilePath, type TileName } from './tiles.ts';
 export type {
   AuditContext,
   AuditCore,

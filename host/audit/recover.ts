@@ -3,6 +3,7 @@
  * hashed once more. What one torn write may have left is dropped; anything else that disagrees is refused.
  */
 import { join } from 'node:path';
+import { Fault } from '../fault.ts';
 import {
   badEnd,
   checkMark,
@@ -147,8 +148,24 @@ class Recovery {
   }
 }
 
-/** @throws Fault `audit.corrupt` naming the first thing that disagrees */
-export function recover(input: RecoverInput): Recovered {
+/** A disk that does not give the log is no sign of tampering. */
+function readable<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    const code = error instanceof Error && 'syscall' in error ? (error as NodeJS.ErrnoException).code : undefined;
+    if (code === undefined) throw error;
+    throw new Fault('audit.unavailable', `the audit log cannot be read (${code})`, { cause: error });
+  }
+}
+
+/**
+ * @throws Fault `audit.corrupt` naming the first thing that disagrees
+ * @throws Fault `audit.unavailable` if a file cannot be read
+ */
+export const recover = (input: RecoverInput): Recovered => readable(() => recoverReadable(input));
+
+function recoverReadable(input: RecoverInput): Recovered {
   const checkpoint = readCheckpoint(input.folder, input.keys);
   const range = fromTiles(input, checkpoint);
   const published = range.size;

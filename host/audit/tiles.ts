@@ -21,6 +21,29 @@ export function tilePath(level: number, index: number, width = TILE_WIDTH): stri
   return `tile/${level}/${path}${width === TILE_WIDTH ? '' : `.p/${width}`}`;
 }
 
+export interface TileName {
+  readonly level: number;
+  readonly index: number;
+  readonly width: number;
+}
+
+/**
+ * The other way round, for whoever asks by path.
+ *
+ * @param path what follows `tile/`: `0/x001/x234/067`, `1/000.p/17`
+ * @returns undefined for anything that `tilePath` would not write
+ */
+export function parseTilePath(path: string): TileName | undefined {
+  const parts = /^([0-6])((?:\/x\d{3}){0,4}\/\d{3})(?:\.p\/([1-9]\d{0,2}))?$/.exec(path);
+  if (parts === null) return undefined;
+  const name = {
+    level: Number(parts[1]),
+    index: Number((parts[2] ?? '').replace(/[/x]/g, '')),
+    width: parts[3] === undefined ? TILE_WIDTH : Number(parts[3]),
+  };
+  return tilePath(name.level, name.index, name.width) === `tile/${path}` ? name : undefined;
+}
+
 /** How many hashes of a level a tree of `size` leaves has in full subtrees. */
 export const levelCount = (size: number, level: number): number => Math.floor(size / TILE_WIDTH ** level);
 

@@ -1,3 +1,5 @@
+import { mkdirSync, rmdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { verifyFolder } from '../../../host/audit/verify.ts';
 import { FailingFiles, Rig, systemError } from './rig.ts';
@@ -130,6 +132,20 @@ describe('a full disk', () => {
     await expect(rig.start()).rejects.toMatchObject({ code: 'audit.unavailable' });
     files.before = () => undefined;
     await expect(rig.start()).resolves.toMatchObject({ size: 1 });
+  });
+});
+
+describe('a log that cannot be read', () => {
+  test('is unavailable, not corrupt', async () => {
+    using rig = new Rig();
+    await rig.start();
+    await rig.log.stop();
+    using again = rig.reopened();
+    rmSync(join(again.folder, 'checkpoint'));
+    mkdirSync(join(again.folder, 'checkpoint'));
+    await expect(again.start()).rejects.toMatchObject({ code: 'audit.unavailable', message: /EISDIR/ });
+    rmdirSync(join(again.folder, 'checkpoint'));
+    await expect(again.start()).resolves.toMatchObject({ size: 1 });
   });
 });
 

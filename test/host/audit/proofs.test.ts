@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openNote, parseCheckpoint, parseVerifierKey } from '../../../host/audit/note.ts';
-import { Tiles, tilePath } from '../../../host/audit/tiles.ts';
+import { parseTilePath, Tiles, tilePath } from '../../../host/audit/tiles.ts';
 import { CompactRange, consistencyProof, inclusionProof, rootAt, TreeHasher } from '../../../host/audit/tree.ts';
 import { logFiles } from '../../../host/system/log-files.ts';
 import { SeededRandom } from '../../reference/random.ts';
@@ -105,6 +105,22 @@ describe('tiles (C2SP tlog-tiles)', () => {
   ])('path of level %i, index %i, width %i', (level, index, width, path) => {
     expect(tilePath(level, index, width)).toBe(path);
     expect(tilePathOf(level, index, width)).toBe(path);
+    expect(parseTilePath(path.slice('tile/'.length))).toEqual({ level, index, width });
+  });
+
+  test.each([
+    '0/0',
+    '0/x000/001',
+    '7/000',
+    '0/000.p/256',
+    '0/000.p/0',
+    '0/000.p/01',
+    '0/../../keys',
+    '0/x001/x234',
+    '',
+    '0/000/',
+  ])('no tile has the path %j', (path) => {
+    expect(parseTilePath(path)).toBeUndefined();
   });
 
   test('a tree above 65,536 leaves has three levels, and its start finds the same root', async () => {
