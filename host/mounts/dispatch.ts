@@ -1,0 +1,378 @@
+/**
+ * What happens with a request: route, decide, leaf, operation, leaf, answer. The answer leaves when its leaf is durable;
+ * nothing is stored before the request's leaf is.
+ */
+import { isCoreFault } from '../../core/index.ts';
+import type { Core, Routed as CoreRoute, Decision, Parameter } from '../../core/types.ts';
+import type { AuditContext, AuditLog } from '../audit/index.ts';
+import { type Barrier, StaleDecision } from '../barrier/barrier.ts';
+import { hostFault } from '../barrier/fault.ts';
+import { Fault, isFault } from '../fault.ts';
+import type { Dispatcher, Inbound, Outbound } from '../ports/dispatch.ts';
+import type { Answer, MountInfo, OperationContext, TokenInfo } from '../ports/engine.ts';
+import type { LeaseTime } from '../ports/lease-time.ts';
+import type { ValueMap } from '../ports/value.ts';
+import { decodeToken, tokenInfo } from '../tokens/row.ts';
+import type { Tokens } from '../tokens/tokens.ts';
+import { NOT_VALID, type Wrapping } from '../tokens/wrapping.ts';
+import { answerOf, error, NOTHING, POLICY_REFUSED, SEALED, TOKEN_REFUSED, wrapped } from './errors.ts';
+import { parseFields } from './fields.ts';
+import type { MountRecord, Mounts } from './mounts.ts';
+import type { Registry } from './registry.ts';
+import type { Routed } from './router.ts';
+
+/** Path of the operation that decides about paths which no mount or engine has: the token counts, nothing else. */
+const ABSENT_PATH = 'sys/internal/absent';
+const UNWRAP_PATH = 'sys/wrapping/unwrap';
+const ATTEMPTS_MAX = 3;
+const TOKENS_KEPT = 4096;
+
+export interface DispatchParts {
+  readonly barrier: Barrier;
+  readonly audit: AuditLog;
+  readonly registry: Registry;
+  readonly mounts: Mounts;
+  readonly tokens: Tokens;
+  readonly wrapping: Wrapping;
+  readonly lease: LeaseTime;
+}
+
+interface Begun {
+  readonly decision: Decision;
+  readonly token: TokenInfo | undefined;
+  readonly tokenRow: Uint8Array | undefined;
+  readonly tokenKey: Uint8Array | undefined;
+}
+
+export class Dispatch implements Dispatcher {
+  readonly #parts: DispatchParts;
+  readonly #core: Core;
+  /** One TokenInfo object for one row, by the row's nonce: what the log keeps for it is kept by its identity. */
+  readonly #infos = new Map<string, TokenInfo>();
+  #open = false;
+  #underWay = 0;
+  #idle: (() => void) | undefined;
+
+  constructor(parts: DispatchParts) {
+    this.#parts = parts;
+    this.#core = parts.barrier.core;
+  }
+
+  /** Lets requests in. */
+  open(): void {
+    this.#open = true;
+  }
+
+  /** Lets no further request in, and waits for those under way. */
+  async close(): Promise<void> {
+    this.#open = false;
+    if (this.#underWay > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve;
+      });
+    }
+    this.#infos.clear();
+  }
+
+  async dispatch(request: Inbound): Promise<Outbound> {
+    if (!this.#open) return SEALED;
+    this.#underWay++;
+    try {
+      return await this.#serve(request);
+    } catch (thrown) {
+      return answerOf(hostFault(thrown));
+    } finally {
+      this.#underWay--;
+      if (this.#underWay === 0) this.#idle?.();
+    }
+  }
+
+  async #serve(request: Inbound): Promise<Outbound> {
+    for (let attempt = 1; ; attempt++) {
+      const outcome = await this.#attempt(request);
+      // Decided as a create, and somebody else made it first: decide again, as an update.
+      if (outcome !== 'again') return outcome;
+      if (attempt === ATTEMPTS_MAX) return error(409, 'the record changed while the request was under way: try again');
+    }
+  }
+
+  async #attempt(request: Inbound): Promise<Outbound | 'again'> {
+    let route: CoreRoute;
+    try {
+      route = this.#core.route(request.path);
+    } catch (thrown) {
+      if (isCoreFault(thrown) && thrown.status === 'mount') return await this.#absent(request, undefined);
+      throw thrown;
+    }
+    const mount = this.#parts.mounts.byId(Buffer.from(route.mountId).toString('hex'));
+    if (mount === undefined) return await this.#absent(request, undefined);
+    const found = this.#parts.registry.router(route.type).find(route.relative, request.verb);
+    if (found === 'path' || found === 'operation') return await this.#absent(request, found);
+    if (route.trailingSlash && request.verb !== 'list' && found.operation.slash !== true) {
+      const writes = request.verb === 'write' || request.verb === 'patch';
+      return writes
+        ? error(400, "cannot write to a path ending in '/'")
+        : error(400, "only a list takes a path ending in '/'");
+    }
+    return await this.#run(request, mount, found);
+  }
+
+  // ------------------------------------------------------------------------------------------ deciding
+
+  #parameters(body: ValueMap): Parameter[] {
+    return Object.entries(body).map(([name, value]) =>
+      typeof value === 'string' ? { name, kind: 'text', value } : { name, kind: 'json', value: canonical(value) },
+    );
+  }
+
+  /** The path must have been routed just before: core keeps the route. */
+  #decide(request: Inbound, operation: number): Begun {
+    const { store } = this.#parts.barrier;
+    const { tokenKey, existenceKey } = this.#core.begin(operation, request.token);
+    const found = tokenKey === undefined ? undefined : store.get('token', tokenKey);
+    // Copied: the next read of the store takes the view away.
+    const tokenRow = found === undefined ? undefined : Uint8Array.from(found);
+    const existenceRow = existenceKey === undefined ? undefined : store.get('record', existenceKey);
+    const nowMs = this.#parts.lease.nowMs();
+    const input = {
+      tokenRow,
+      existenceRow,
+      nowMs,
+      deadlineMs: nowMs + request.deadlineMs,
+      peer: request.peer.address,
+      wrapTtl: request.wrapTtl,
+    };
+    let decision = this.#core.decide(input);
+    if (decision.verdict === 'needs-parameters') {
+      decision = this.#core.decide({ ...input, parameters: this.#parameters(request.body) });
+    }
+    const token = decision.verdict === 'token' ? undefined : this.#info(decision.grant, tokenKey, tokenRow);
+    return { decision, token, tokenRow, tokenKey };
+  }
+
+  #info(grant: number, tokenKey: Uint8Array | undefined, row: Uint8Array | undefined): TokenInfo | undefined {
+    const nonce = row === undefined ? undefined : Buffer.from(row.buffer, row.byteOffset, 29).toString('latin1');
+    const kept = nonce === undefined ? undefined : this.#infos.get(nonce);
+    if (kept !== undefined) return kept;
+    const payload = this.#core.tokenPayload(grant);
+    if (payload === undefined) return undefined;
+    const record = decodeToken(payload);
+    // A batch token has no row of its own: what was read is its parent's.
+    const id = record.type === 'batch' || tokenKey === undefined ? '' : Buffer.from(tokenKey).toString('hex');
+    const info = tokenInfo(id, record);
+    if (nonce !== undefined && record.type !== 'batch') {
+      if (this.#infos.size >= TOKENS_KEPT) this.#infos.clear();
+      this.#infos.set(nonce, info);
+    }
+    return info;
+  }
+
+  #context(request: Inbound, begun: Begun, mount: MountInfo | undefined, clear?: AuditContext['clear']): AuditContext {
+    const { lease } = this.#parts;
+    return {
+      id: request.id,
+      timeMs: lease.wallOf(lease.nowMs()),
+      timeNanos: lease.nowNanos(),
+      verb: request.verb,
+      decision: begun.decision,
+      path: request.path,
+      mount,
+      tokenText: request.token,
+      token: begun.token,
+      body: request.body,
+      peer: request.peer,
+      wrapTtl: request.wrapTtl,
+      ...(clear === undefined ? {} : { clear }),
+    };
+  }
+
+  /** Takes the use off that this request costs, durable. @returns false if another request took it first */
+  async #spend({ decision, tokenRow, tokenKey }: Begun): Promise<boolean> {
+    if (decision.spentRow === undefined || tokenRow === undefined || tokenKey === undefined) return true;
+    try {
+      await this.#parts.barrier.commit(
+        [{ table: 'token', key: tokenKey, value: decision.spentRow }],
+        [{ table: 'token', key: tokenKey, is: tokenRow }],
+      );
+      return true;
+    } catch (thrown) {
+      if (isFault(thrown, 'store.conflict')) return false;
+      throw thrown;
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------ running
+
+  async #run(request: Inbound, mount: MountRecord, routed: Routed): Promise<Outbound | 'again'> {
+    const { audit } = this.#parts;
+    const begun = this.#decide(request, routed.number);
+    const { decision } = begun;
+    const context = this.#context(request, begun, mount, routed.operation.auditClear);
+    audit.request(decision.grant, context);
+    let outbound: Outbound;
+    let answer: Answer | undefined;
+    try {
+      if (!(await this.#spend(begun))) {
+        this.#close(context, decision.grant, { error: 'the token was used by another request at the same time' });
+        await audit.durable('answer');
+        return 'again';
+      }
+      if (decision.verdict !== 'allowed') {
+        outbound = refusal(request, decision.verdict);
+      } else {
+        const done = await this.#operate(request, mount, routed, begun);
+        outbound = done.outbound;
+        answer = done.answer;
+      }
+    } catch (thrown) {
+      if (thrown instanceof StaleDecision) {
+        this.#close(context, decision.grant, { error: thrown.message });
+        await audit.durable('answer');
+        return 'again';
+      }
+      outbound = answerOf(hostFault(thrown));
+    }
+    const text = outbound.kind === 'error' ? outbound.errors.join('; ') || `status ${outbound.status}` : undefined;
+    this.#close(context, decision.grant, {
+      ...(answer === undefined ? {} : { answer }),
+      ...(text === undefined ? {} : { error: text }),
+    });
+    await audit.durable('answer');
+    if (decision.lastUse && begun.token !== undefined) await this.#parts.tokens.revoke(begun.token.id);
+    return outbound;
+  }
+
+  #close(context: AuditContext, grant: number, outcome: { readonly answer?: Answer; readonly error?: string }): void {
+    const { audit, lease } = this.#parts;
+    if (this.#core.sealed) throw new Fault('appliance.sealed', 'Vault is sealed');
+    audit.response(grant, context, { timeMs: lease.wallOf(lease.nowMs()), timeNanos: lease.nowNanos(), ...outcome });
+  }
+
+  async #operate(
+    request: Inbound,
+    mount: MountRecord,
+    routed: Routed,
+    begun: Begun,
+  ): Promise<{ readonly outbound: Outbound; readonly answer: Answer | undefined }> {
+    const { operation, captures } = routed;
+    const { decision, token } = begun;
+    const { fields, warnings } = parseFields(operation, request.body, captures, request.verb === 'patch');
+    const { barrier, lease } = this.#parts;
+    const context: OperationContext = {
+      requestId: request.id,
+      path: request.path,
+      capability: decision.capability,
+      captures,
+      fields,
+      body: request.body,
+      mount,
+      view: barrier.view(decision.grant, mount.id),
+      grant: decision.grant,
+      token,
+      isRoot: decision.isRoot,
+      hasSudo: decision.hasSudo,
+      nowMs: lease.nowMs(),
+      nowNanos: lease.nowNanos(),
+      peer: request.peer,
+      wrapTtl: request.wrapTtl,
+    };
+    const plain = await operation.run(context);
+    if (decision.lastUse && plain?.lease !== undefined) {
+      return { outbound: error(400, 'a token with one use left cannot be given a lease'), answer: undefined };
+    }
+    const warned = withWarnings(plain, warnings);
+    if (warned === undefined && request.verb === 'read') return { outbound: NOTHING, answer: undefined };
+    if (warned?.status === 404 && warned.data === undefined && warned.warnings === undefined) {
+      return { outbound: NOTHING, answer: undefined };
+    }
+    const answer = await this.#wrapped(request, decision.grant, warned);
+    return {
+      outbound: {
+        kind: 'answer',
+        requestId: answer?.wrapInfo === undefined ? request.id : '',
+        mountType: mount.type,
+        flat: operation.flat === true,
+        verb: request.verb,
+        answer: answer ?? {},
+      },
+      answer,
+    };
+  }
+
+  /** Successful answers with a body are wrapped where the client or the operation asks for it; the shorter TTL wins. */
+  async #wrapped(request: Inbound, grant: number, answer: Answer | undefined): Promise<Answer | undefined> {
+    if (answer === undefined || answer.raw !== undefined || answer.wrapInfo !== undefined) return answer;
+    const wishes = [request.wrapTtl, answer.wrapTtl ?? 0].filter((ttl) => ttl > 0);
+    const hasBody = answer.data !== undefined || answer.auth !== undefined;
+    if (wishes.length === 0 || !hasBody || (answer.status ?? 200) >= 400) return answer;
+    const wrapInfo = await this.#parts.wrapping.wrap(grant, {
+      requestId: request.id,
+      answer,
+      creationPath: request.path,
+      ttl: Math.min(...wishes),
+    });
+    return { wrapInfo, ...(answer.warnings === undefined ? {} : { warnings: answer.warnings }) };
+  }
+
+  /**
+   * A path that no mount or engine has. Who may not ask is told nothing of that: the token and its policies come first.
+   *
+   * @param missing undefined: no mount; else what the engine does not have
+   */
+  async #absent(request: Inbound, missing: 'path' | 'operation' | undefined): Promise<Outbound | 'again'> {
+    this.#core.route(ABSENT_PATH);
+    const found = this.#parts.registry.router('system').find('internal/absent', 'help');
+    if (found === 'path' || found === 'operation') throw new Error('the operation for absent paths is not declared');
+    const begun = this.#decide(request, found.number);
+    const { decision } = begun;
+    const context = this.#context(request, begun, undefined);
+    this.#parts.audit.request(decision.grant, context);
+    const spent = await this.#spend(begun);
+    const outbound = decision.verdict === 'token' ? TOKEN_REFUSED : this.#absence(request, decision.grant, missing);
+    this.#close(context, decision.grant, { error: outbound.kind === 'error' ? (outbound.errors[0] ?? '') : '' });
+    await this.#parts.audit.durable('answer');
+    if (decision.lastUse && begun.token !== undefined) await this.#parts.tokens.revoke(begun.token.id);
+    return spent ? outbound : 'again';
+  }
+
+  #absence(request: Inbound, grant: number, missing: 'path' | 'operation' | undefined): Outbound {
+    const isList = request.verb === 'list';
+    const path = isList && !request.path.endsWith('/') ? `${request.path}/` : request.path;
+    const payload = this.#core.tokenPayload(grant);
+    const allowed = payload === undefined ? ['deny'] : this.#core.capabilities(grant, payload, path);
+    const wanted = {
+      read: ['read'],
+      list: ['list'],
+      write: ['create', 'update'],
+      delete: ['delete'],
+      patch: ['patch'],
+      help: ['read'],
+    }[request.verb];
+    if (!allowed.includes('root') && !wanted.some((capability) => allowed.includes(capability))) return POLICY_REFUSED;
+    if (missing === 'operation') return wrapped(405, 'unsupported operation');
+    if (missing === 'path') return wrapped(404, 'unsupported path');
+    return error(404, `no handler for route "${path}". route entry not found.`);
+  }
+}
+
+function refusal(request: Inbound, verdict: Decision['verdict']): Outbound {
+  if (verdict !== 'token') return POLICY_REFUSED;
+  // A wrapping token that was used or never was: the reference says so in these words and with this status.
+  if (request.path === UNWRAP_PATH && request.token !== undefined) return error(400, NOT_VALID);
+  return TOKEN_REFUSED;
+}
+
+function withWarnings(answer: Answer | undefined, warnings: readonly string[]): Answer | undefined {
+  // Nothing to say stays 204, whatever was unknown in the request.
+  if (warnings.length === 0 || answer === undefined || answer.raw !== undefined) return answer;
+  return { ...answer, warnings: [...(answer.warnings ?? []), ...warnings] };
+}
+
+/** JSON with sorted keys, for comparing with the values of a policy. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, item: unknown) => {
+    if (typeof item === 'bigint') return String(item);
+    if (typeof item !== 'object' || item === null || Array.isArray(item)) return item;
+    return Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)));
+  });
+}
