@@ -207,7 +207,8 @@ export class GroupWriter {
   async #run(): Promise<void> {
     try {
       for (;;) {
-        this.#take();
+        // While nothing can be written, core's own buffer is the limit of what gathers.
+        if (this.#queueBytes <= QUEUE_BYTES_MAX) this.#take();
         const last = this.#queue.at(-1);
         if (last === undefined) break;
         this.#flyingSize = last.size;
