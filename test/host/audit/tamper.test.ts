@@ -232,7 +232,6 @@ describe('a log that is not the one it was', () => {
     await rig.groups(2);
     await rig.log.stop();
     using fork = rig.reopened({ files: quickFiles });
-    await rig.reopened({ files: quickFiles }).start();
     using one = rig.reopened({ files: quickFiles });
     await one.start();
     await one.groups(3);
