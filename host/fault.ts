@@ -7,6 +7,10 @@ const FAULTS = {
   'input.too-large': { status: 413, retry: 'never' },
   'input.media-type': { status: 415, retry: 'never' },
   'token.invalid': { status: 403, retry: 'never' },
+  /** A token in a body, not the caller's own, is not one. */
+  'token.bad': { status: 403, retry: 'never' },
+  /** What a client asks of a mount before it uses it: answered bare. */
+  'policy.preflight': { status: 403, retry: 'never' },
   'policy.denied': { status: 403, retry: 'never' },
   'route.absent': { status: 404, retry: 'never' },
   'value.absent': { status: 404, retry: 'never' },

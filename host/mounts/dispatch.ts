@@ -23,6 +23,8 @@ import type { Routed } from './router.ts';
 
 /** Path of the operation that decides about paths which no mount or engine has: the token counts, nothing else. */
 const ABSENT_PATH = 'sys/internal/absent';
+/** What runs on the space kept back, when the log or the disk is full. */
+const REVOCATION = /^auth\/token\/revoke(-self|-accessor|-orphan)?$/;
 const UNWRAP_PATH = 'sys/wrapping/unwrap';
 const ATTEMPTS_MAX = 3;
 const TOKENS_KEPT = 4096;
@@ -182,6 +184,7 @@ export class Dispatch implements Dispatcher {
       body: request.body,
       peer: request.peer,
       wrapTtl: request.wrapTtl,
+      ...(REVOCATION.test(request.path) ? { urgent: true } : {}),
       ...(clear === undefined ? {} : { clear }),
     };
   }
@@ -208,7 +211,7 @@ export class Dispatch implements Dispatcher {
     const begun = this.#decide(request, routed.number);
     const { decision } = begun;
     const context = this.#context(request, begun, mount, routed.operation.auditClear);
-    audit.request(decision.grant, context);
+    this.#begin(decision.grant, context);
     let outbound: Outbound;
     let answer: Answer | undefined;
     try {
@@ -237,9 +240,19 @@ export class Dispatch implements Dispatcher {
       ...(answer === undefined ? {} : { answer }),
       ...(text === undefined ? {} : { error: text }),
     });
-    await audit.durable('answer');
+    await audit.durable(context.urgent === true ? 'urgent' : 'answer');
     if (decision.lastUse && begun.token !== undefined) await this.#parts.tokens.revoke(begun.token.id);
     return outbound;
+  }
+
+  /** The request leaf; a log that takes none ends the grant: nothing happens unlogged. */
+  #begin(grant: number, context: AuditContext): void {
+    try {
+      this.#parts.audit.request(grant, context);
+    } catch (thrown) {
+      if (!this.#core.sealed) this.#core.endGrant(grant);
+      throw thrown;
+    }
   }
 
   #close(context: AuditContext, grant: number, outcome: { readonly answer?: Answer; readonly error?: string }): void {
@@ -269,6 +282,7 @@ export class Dispatch implements Dispatcher {
       view: barrier.view(decision.grant, mount.id),
       grant: decision.grant,
       token,
+      tokenText: operation.open === true ? undefined : request.token,
       isRoot: decision.isRoot,
       hasSudo: decision.hasSudo,
       nowMs: lease.nowMs(),
@@ -289,7 +303,7 @@ export class Dispatch implements Dispatcher {
     return {
       outbound: {
         kind: 'answer',
-        requestId: answer?.wrapInfo === undefined ? request.id : '',
+        requestId: answer?.wrapInfo === undefined ? (answer?.requestId ?? request.id) : '',
         mountType: mount.type,
         flat: operation.flat === true,
         verb: request.verb,
@@ -326,7 +340,7 @@ export class Dispatch implements Dispatcher {
     const begun = this.#decide(request, found.number);
     const { decision } = begun;
     const context = this.#context(request, begun, undefined);
-    this.#parts.audit.request(decision.grant, context);
+    this.#begin(decision.grant, context);
     const spent = await this.#spend(begun);
     const outbound = decision.verdict === 'token' ? TOKEN_REFUSED : this.#absence(request, decision.grant, missing);
     this.#close(context, decision.grant, { error: outbound.kind === 'error' ? (outbound.errors[0] ?? '') : '' });

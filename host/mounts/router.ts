@@ -33,7 +33,7 @@ export class Router {
     for (const [index, operation] of engine.operations.entries()) {
       const { pattern } = operation;
       const found = patterns.get(pattern) ?? { segments: pattern === '' ? [] : pattern.split('/'), verbs: new Map() };
-      found.verbs.set(operation.verb, { operation, number: first + index });
+      found.verbs.set(operation.answers ?? operation.verb, { operation, number: first + index });
       patterns.set(pattern, found);
     }
     this.#patterns = [...patterns.values()].sort((a, b) => (rank(a.segments) < rank(b.segments) ? -1 : 1));

@@ -3,7 +3,7 @@
  * table come routing, policy, parameter checks, OpenAPI and `?help=1`. Core gets the part it decides with
  * (`OperationDeclaration`); the rest is here.
  */
-import type { Capability, OperationDeclaration, SubtreeDeclaration } from '../../core/types.ts';
+import type { Capability, OperationDeclaration, SubtreeDeclaration, TableDeclaration, Verb } from '../../core/types.ts';
 import type { Value, ValueMap } from './value.ts';
 import type { View } from './view.ts';
 
@@ -24,6 +24,7 @@ export type FieldType =
   | 'any';
 
 export type SubtreeDeclarations = readonly SubtreeDeclaration[];
+export type TableDeclarations = readonly TableDeclaration[];
 
 export interface Field {
   readonly type: FieldType;
@@ -103,8 +104,10 @@ export interface OperationContext {
   readonly view: View;
   /** Number of the grant in core: services need it. */
   readonly grant: number;
-  /** The presented token's own text is not here. Absent on operations declared `open`. */
+  /** Absent on operations declared `open`. */
   readonly token: TokenInfo | undefined;
+  /** The presented token itself: for operations that answer with it (lookup-self, renew-self) or use it up (unwrap). */
+  readonly tokenText: string | undefined;
   readonly isRoot: boolean;
   readonly hasSudo: boolean;
   /** Lease time, milliseconds since 1970. */
@@ -146,6 +149,8 @@ export interface WrapInfo {
  * answer: one from the engine (`input.invalid`) bare, others as semantics.md's table says.
  */
 export interface Answer {
+  /** Instead of the request's own id: an unwrapped answer has the id that it was made with. */
+  readonly requestId?: string;
   /** Default: 200 with data, auth or warnings; 204 else; a read or list without data is 404 with no errors. */
   readonly status?: number;
   readonly data?: ValueMap | null;
@@ -162,6 +167,8 @@ export interface Answer {
 }
 
 export interface Operation extends OperationDeclaration {
+  /** The verb that reaches it, where core decides it as `help` (any good token may, whatever its policies). */
+  readonly answers?: Verb;
   /** Unique in its engine, for OpenAPI's operationId: `read-data`. */
   readonly name: string;
   readonly summary: string;

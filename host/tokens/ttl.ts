@@ -15,14 +15,18 @@ export interface TtlDecision {
   readonly warnings: readonly string[];
 }
 
-const capped = (ttl: number, maximum: number): string =>
+export const capped = (ttl: number, maximum: number): string =>
   `TTL of "${text(ttl)}" exceeded the effective max_ttl of "${text(maximum)}"; TTL value is capped accordingly`;
 
-/** Go's form of whole seconds. */
+/** Whole seconds in Go's form without its trailing zeros: `10h`, `1h30m`, `45s`. */
 function text(seconds: number): string {
-  const h = Math.floor(seconds / 3600);
-  const m = Math.floor(seconds / 60) % 60;
-  return `${h}h${m}m${seconds % 60}s`;
+  const parts: (readonly [number, string])[] = [
+    [Math.floor(seconds / 3600), 'h'],
+    [Math.floor(seconds / 60) % 60, 'm'],
+    [seconds % 60, 's'],
+  ];
+  const shown = parts.filter(([count]) => count > 0).map(([count, unit]) => `${count}${unit}`);
+  return shown.join('') || '0s';
 }
 
 /** The time to live of a token that is made now. */

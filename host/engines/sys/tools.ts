@@ -33,7 +33,7 @@ function randomBytes(context: OperationContext, random: Random): { data: { rando
       `unsupported entropy source ${JSON.stringify(source)}; must be "platform" or "seal", or "all"`,
     );
   }
-  const asked = context.captures['bytes'];
+  const asked = context.captures['urlbytes'];
   const bytes = asked === undefined ? Number(context.fields['bytes'] ?? BYTES_DEFAULT) : parseCount(asked);
   if (bytes < 1) throw new Fault('input.invalid', "'bytes' cannot be less than 1");
   if (bytes > BYTES_MAX) throw new Fault('input.invalid', `'bytes' should be less than ${BYTES_MAX}`);
@@ -63,7 +63,7 @@ function decodeBase64(text: string): Buffer {
 }
 
 function hash(context: OperationContext): { data: { sum: string } } {
-  const name = String(context.captures['algorithm'] ?? context.fields['algorithm'] ?? 'sha2-256');
+  const name = String(context.captures['urlalgorithm'] ?? context.fields['algorithm'] ?? 'sha2-256');
   const format = String(context.fields['format'] ?? 'hex');
   if (format !== 'hex' && format !== 'base64') {
     throw new Fault('input.invalid', `unsupported encoding format ${format}; must be "hex" or "base64"`);
@@ -99,9 +99,9 @@ export function toolOperations(random: Random): readonly Operation[] {
   });
   return [
     randomAt('random', 'tools/random'),
-    randomAt('random-count', 'tools/random/+bytes'),
-    randomAt('random-source-count', 'tools/random/+source/+bytes'),
+    randomAt('random-count', 'tools/random/+urlbytes'),
+    randomAt('random-source-count', 'tools/random/+source/+urlbytes'),
     hashAt('hash', 'tools/hash'),
-    hashAt('hash-algorithm', 'tools/hash/+algorithm'),
+    hashAt('hash-algorithm', 'tools/hash/+urlalgorithm'),
   ];
 }

@@ -17,6 +17,15 @@ export function meansFull(error: unknown): boolean {
   return /No space left on device|Disk quota exceeded/.test(String(property(error, 'message')));
 }
 
+/**
+ * True if a commit failed for want of space while LMDB wrote pages that nothing refers to yet. Then it has given up the
+ * transaction and is as before. Without the words of its page writer the failure may be that of its root: LMDB then
+ * refuses to begin anything, and lmdb-js would wait for ever for a lock that it does not give back.
+ */
+export function mayGoOn(error: unknown): boolean {
+  return meansFull(error) && String(property(error, 'message')).includes('Attempting to write page');
+}
+
 /** lmdb-js rejects with "see commitError", a promise that is rejected with the cause. */
 export async function causeOf(error: unknown): Promise<unknown> {
   const cause = property(error, 'commitError');

@@ -16,7 +16,7 @@
 import type { Fault } from '../../fault.ts';
 import type { Batch, RangeOptions, Row, Snapshot, Store, Table, Witness } from '../../ports/store.ts';
 import { type OwnBatch, Transaction, tableCounts, takeBatch, type Write } from '../transaction.ts';
-import { causeOf, fullFault, meansFull, unavailableFault } from './fault.ts';
+import { causeOf, fullFault, mayGoOn, unavailableFault } from './fault.ts';
 import { type Environment, type EnvironmentHandle, Pinned } from './reader.ts';
 import type { Space } from './space.ts';
 
@@ -136,10 +136,7 @@ export class LmdbStore implements Store {
     this.#beforeCommit = () => {
       this.#beforeCommit = undefined;
       group = this.#prepare();
-      for (const { key, value } of group.writes) {
-        if (value === undefined) void this.#environment.remove(key);
-        else void this.#environment.put(key, value);
-      }
+      this.#write(group.writes);
     };
     let failure: { readonly error: unknown } | undefined;
     try {
@@ -151,6 +148,22 @@ export class LmdbStore implements Store {
     if (failure !== undefined) this.#fail(group, failure.error);
     else if (group.refused !== undefined) for (const { reject } of group.accepted) reject(group.refused.error);
     else this.#succeed(group);
+  }
+
+  /**
+   * Hands the puts to lmdb-js. It makes several promises for one transaction, the last when this turn's callback has
+   * ended and for nobody to see; each rejects if the transaction fails. That is told by the first one: the others are
+   * heard so that they are not "unhandled".
+   */
+  #write(writes: readonly Write[]): void {
+    const ignore = (): void => undefined;
+    let last: Promise<boolean> | undefined;
+    for (const { key, value } of writes) {
+      const put = value === undefined ? this.#environment.remove(key) : this.#environment.put(key, value);
+      if (put !== last) put.catch(ignore);
+      last = put;
+    }
+    queueMicrotask(() => void this.#environment.committed.then(ignore, ignore));
   }
 
   /** Takes what waits, as much as one transaction takes, and works out what it writes. Never throws. */
@@ -220,7 +233,7 @@ export class LmdbStore implements Store {
   /** LMDB wrote nothing that counts: reads go on from `#pinned`. */
   #fail({ accepted, witnessed }: Group, error: unknown): void {
     if (witnessed) this.#witness.settled?.(false);
-    if (!meansFull(error) || !this.#handle.isUsable()) {
+    if (!mayGoOn(error)) {
       this.#break(error);
       this.#reject(accepted, unavailableFault(error));
       return;

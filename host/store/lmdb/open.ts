@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Fault } from '../../fault.ts';
 import type { Files, FolderLock } from '../../ports/files.ts';
 import { type Store, TABLES, type Witness } from '../../ports/store.ts';
+import { fullFault, meansFull, unavailableFault } from './fault.ts';
 import { LmdbStore } from './lmdb.ts';
 import { type Environment, EnvironmentHandle, openEnvironment } from './reader.ts';
 import { Space } from './space.ts';
@@ -30,7 +31,8 @@ export interface LmdbStoreOptions {
  * Opens the store in the locked folder; makes it where there is none. Files are 0600, the folder 0700.
  *
  * @throws Fault `store.version` a newer program wrote it
- * @throws Fault `store.unavailable` the file is not a store, or cannot be read
+ * @throws Fault `store.unavailable` the file is not a store, or cannot be read or made
+ * @throws Fault `store.full` there is no room to make it
  */
 export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
   const { lock, files, witness, mapBytes = 64 * MEBIBYTE, ballastBytes = 8 * MEBIBYTE } = options;
@@ -67,11 +69,15 @@ async function make(folder: string, path: string, files: Files): Promise<void> {
   const environment = tryOpen(draft, MEBIBYTE);
   const version = Buffer.alloc(4);
   version.writeUInt32BE(FORMAT_VERSION);
-  await environment.put(FORMAT_KEY, version);
-  await environment.close();
-  renameSync(draft, path);
-  rmSync(`${draft}-lock`, { force: true });
-  files.syncFolder(folder);
+  try {
+    environment.transactionSync(() => environment.put(FORMAT_KEY, version));
+    await environment.close();
+    renameSync(draft, path);
+    rmSync(`${draft}-lock`, { force: true });
+    files.syncFolder(folder);
+  } catch (error) {
+    throw meansFull(error) ? fullFault(error) : unavailableFault(error);
+  }
 }
 
 function tryOpen(path: string, mapBytes: number): Environment {

@@ -1,0 +1,43 @@
+/** The audit log as the box starts and stops it; what the log must remember lies sealed in table `job`. */
+import { rmSync } from 'node:fs';
+import type { Core } from '../../core/types.ts';
+import type { AuditLog } from '../audit/index.ts';
+import type { LeaseTime } from '../ports/lease-time.ts';
+import type { Store } from '../ports/store.ts';
+import type { LogLifecycle } from './appliance.ts';
+import { JobRow } from './rows.ts';
+
+export interface BoxLogParts {
+  readonly audit: AuditLog;
+  /** `<data>/audit` */
+  readonly folder: string;
+  readonly core: Core;
+  readonly store: Store;
+  readonly lease: LeaseTime;
+  /** Sentences for whoever watches the process; health asks the log itself. */
+  readonly trouble: (sentence: string) => void;
+}
+
+export function boxLog(parts: BoxLogParts): LogLifecycle {
+  const { audit, folder, core, store, lease, trouble } = parts;
+  const row = new JobRow(core, lease, 'audit');
+  return {
+    async start({ applianceId, known, onCheckpoint }) {
+      const { repaired } = await audit.start({
+        applianceId,
+        known,
+        onCheckpoint,
+        onTrouble: trouble,
+        nowMs: () => lease.nowMs(),
+        record: {
+          load: async () => row.read(store),
+          save: (state) => store.commit({ puts: [row.put(state)] }),
+        },
+      });
+      for (const sentence of repaired) trouble(sentence);
+    },
+    note: (event, data) => audit.tell({ event, data }),
+    stop: () => audit.stop(),
+    clear: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}

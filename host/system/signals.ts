@@ -1,0 +1,32 @@
+/** What asks the process to end, and what a bug that nobody caught leaves on standard error. */
+
+const STOPPING = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+
+/**
+ * Calls `stop` at the first signal that asks for an end; a second one ends the process at once.
+ *
+ * @param stop  orderly end; the process exits with what it resolves to
+ */
+export function onStopSignal(stop: () => Promise<number>): void {
+  let stopping = false;
+  const handle = (): void => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    void stop().then(
+      (code) => process.exit(code),
+      () => process.exit(1),
+    );
+  };
+  for (const signal of STOPPING) process.on(signal, handle);
+}
+
+/** A bug ends the process (the data is made for that); its message may hold what must not be logged, its place may not. */
+export function onBug(): void {
+  process.on('uncaughtException', (error: unknown) => {
+    const stack = error instanceof Error ? (error.stack ?? '') : '';
+    const frames = stack.split('\n').filter((line) => /^\s+at /.test(line));
+    const name = error instanceof Error ? error.name : typeof error;
+    process.stderr.write(`holdfast: internal error (${name}), please report it\n${frames.join('\n')}\n`);
+    process.exit(70);
+  });
+}
