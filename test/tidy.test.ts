@@ -57,6 +57,8 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'host/api': [...BASE, 'host/mounts', 'host/tokens', 'host/audit', 'host/barrier'],
   'host/cli': [...PURE, 'core/index.ts', 'core/types.ts', 'host/audit'],
   'host/announce.ts': BASE,
+  // Puts services and engines together without naming an adapter: tests build the same box over theirs.
+  'host/services.ts': [...BASE, ...Object.keys(SERVICES_DOWN), 'host/engines', 'host/auth'],
   'host/main.ts': ['host', 'core/index.ts', 'core/types.ts'],
 };
 

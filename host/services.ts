@@ -1,0 +1,131 @@
+/**
+ * The services and engines of a box, put together over what main.ts chose (core, store, log, clock). No adapter is named
+ * here, so that tests put together the same box over their own.
+ */
+import type { Core } from '../core/types.ts';
+import type { AuditLog } from './audit/index.ts';
+import { tokenMethod } from './auth/token/engine.ts';
+import { Barrier } from './barrier/barrier.ts';
+import { cubbyhole } from './engines/cubbyhole/engine.ts';
+import { kvV1 } from './engines/kv/v1.ts';
+import { kvV2 } from './engines/kv/v2.ts';
+import { systemEngine } from './engines/sys/engine.ts';
+import { Expiry } from './leases/expiry.ts';
+import { Dispatch } from './mounts/dispatch.ts';
+import { BUILTIN, type MountableType, Mounts } from './mounts/mounts.ts';
+import { Registry } from './mounts/registry.ts';
+import { Policies } from './policies/store.ts';
+import type { Appliance } from './ports/appliance.ts';
+import type { Clock } from './ports/clock.ts';
+import type { OperationContext } from './ports/engine.ts';
+import type { LeaseTime } from './ports/lease-time.ts';
+import type { Random } from './ports/random.ts';
+import type { Store } from './ports/store.ts';
+import type { ValueMap } from './ports/value.ts';
+import { Secret } from './secret.ts';
+import { Tokens } from './tokens/tokens.ts';
+import { Wrapping } from './tokens/wrapping.ts';
+
+export interface ServiceParts {
+  readonly core: Core;
+  readonly store: Store;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly lease: LeaseTime;
+  readonly random: Random;
+  readonly appliance: () => Appliance;
+  readonly metrics: (services: Services) => { readonly text: string; readonly json: ValueMap };
+  readonly openApi: (services: Services) => ValueMap;
+}
+
+export interface Services {
+  readonly barrier: Barrier;
+  readonly tokens: Tokens;
+  readonly policies: Policies;
+  readonly mounts: Mounts;
+  readonly expiry: Expiry;
+  readonly registry: Registry;
+  readonly dispatch: Dispatch;
+  /** What a new box begins with: built-in mounts and policies, a root token. */
+  found(options: { readonly secretMount: boolean }): Promise<{ readonly rootToken: Secret }>;
+  /** Loads what the gate decides with, finishes what a crash interrupted, lets requests in. */
+  open(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What can be mounted. */
+const KV: MountableType = {
+  type: 'kv',
+  aliases: { 'kv-v1': { version: '1' }, 'kv-v2': { version: '2' }, generic: {} },
+  coreType: (options) => (options['version'] === '2' ? 'kv-v2' : 'kv-v1'),
+};
+
+export function buildServices(parts: ServiceParts): Services {
+  const { core, store, audit, clock, lease, random } = parts;
+  const barrier = new Barrier(core, store, lease, audit);
+  const tokens = new Tokens(barrier);
+  const policies = new Policies(barrier);
+  const mounts = new Mounts(barrier, random, [KV]);
+  const wrapping = new Wrapping(barrier, tokens);
+  const expiry = new Expiry(barrier, clock, ({ kind, count }) =>
+    audit.tell({ event: `expiry.${kind}`, data: { count } }),
+  );
+  expiry.handle('token', (due) => tokens.end(due));
+  expiry.handle('revocation', (due) => tokens.end(due));
+  const ttls = (context: OperationContext) => mounts.ttls(context.mount);
+  const method = tokenMethod({
+    tokens,
+    lease,
+    policyExists: (name) => policies.exists(name),
+    ttls,
+    maxTtl: (context) => ttls(context).maxTtl,
+  });
+  const system = systemEngine({
+    ...{ core, barrier, random, log: audit, mounts, policies, tokens, wrapping, appliance: parts.appliance },
+    metrics: () => parts.metrics(services),
+    openApi: () => parts.openApi(services),
+  });
+  const registry = new Registry(core, [system, cubbyhole, method, kvV1, kvV2]);
+  const dispatch = new Dispatch({ barrier, audit, registry, mounts, tokens, wrapping, lease });
+  const services: Services = {
+    ...{ barrier, tokens, policies, mounts, expiry, registry, dispatch },
+    found: ({ secretMount }) =>
+      barrier.job('init', undefined, async (grant) => {
+        await mounts.found(grant, secretMount);
+        await policies.found(grant);
+        const { text } = await tokens.create(grant, ROOT_TOKEN);
+        return { rootToken: new Secret(Buffer.from(text)) };
+      }),
+    async open() {
+      await mounts.load();
+      await policies.load();
+      await mounts.resume();
+      expiry.start();
+      dispatch.open();
+    },
+    async close() {
+      await dispatch.close();
+      await expiry.stop();
+    },
+  };
+  return services;
+}
+
+const ROOT_TOKEN = {
+  type: 'service',
+  wrapping: false,
+  expiresMs: 0,
+  uses: 0,
+  parentId: undefined,
+  mountId: BUILTIN.token,
+  policies: ['root'],
+  boundCidrs: [],
+  displayName: 'root',
+  metadata: null,
+  path: 'auth/token/root',
+  creationTtl: 0,
+  explicitMaxTtl: 0,
+  period: 0,
+  renewable: false,
+  role: '',
+} as const;
