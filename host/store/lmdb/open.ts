@@ -70,7 +70,10 @@ async function make(folder: string, path: string, files: Files): Promise<void> {
   const version = Buffer.alloc(4);
   version.writeUInt32BE(FORMAT_VERSION);
   try {
-    environment.transactionSync(() => environment.put(FORMAT_KEY, version));
+    // No value is returned: a promise would make lmdb-js wait for it, and the lock with it.
+    environment.transactionSync(() => {
+      environment.put(FORMAT_KEY, version);
+    });
     await environment.close();
     renameSync(draft, path);
     rmSync(`${draft}-lock`, { force: true });

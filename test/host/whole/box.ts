@@ -1,0 +1,115 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadCore } from '../../../core/index.ts';
+import type { Verb } from '../../../core/types.ts';
+import { AuditLog } from '../../../host/audit/index.ts';
+import type { Inbound, Outbound } from '../../../host/ports/dispatch.ts';
+import type { Answer } from '../../../host/ports/engine.ts';
+import type { Store } from '../../../host/ports/store.ts';
+import type { ValueMap } from '../../../host/ports/value.ts';
+import { Box } from '../../../host/seal/appliance.ts';
+import { Freshness } from '../../../host/seal/freshness.ts';
+import { KeyfileSlot } from '../../../host/seal/keyfile/keyfile.ts';
+import { boxLog } from '../../../host/seal/log.ts';
+import { ShamirSlot } from '../../../host/seal/shamir/shamir.ts';
+import { buildServices, type Services } from '../../../host/services.ts';
+import { openLmdbStore } from '../../../host/store/lmdb/open.ts';
+import { systemClock } from '../../../host/system/clock.ts';
+import { files } from '../../../host/system/files.ts';
+import { LeaseClock } from '../../../host/system/lease-time.ts';
+import { lockFolder } from '../../../host/system/lock.ts';
+import { logFiles } from '../../../host/system/log-files.ts';
+import { systemRandom } from '../../../host/system/random.ts';
+
+/** A whole box without its HTTP face, in a folder of its own. */
+export interface WholeBox {
+  readonly box: Box;
+  readonly services: Services;
+  readonly store: Store;
+  readonly audit: AuditLog;
+  readonly root: string;
+  readonly data: string;
+  /** Moves lease time on. */
+  skip(ms: number): void;
+  /** Sends a request as the api would. */
+  send(verb: Verb, path: string, body?: ValueMap, token?: string | null, more?: Partial<Inbound>): Promise<Outbound>;
+  /** The same; @throws Error for an error answer */
+  ok(verb: Verb, path: string, body?: ValueMap, token?: string | null, more?: Partial<Inbound>): Promise<Answer>;
+  end(): Promise<void>;
+}
+
+export async function wholeBox(): Promise<WholeBox> {
+  const scratch = mkdtempSync(join(tmpdir(), 'holdfast-box-'));
+  const data = join(scratch, 'data');
+  const lock = lockFolder(data);
+  let skipped = 0;
+  const real = systemClock();
+  const clock = {
+    ...real,
+    bootId: real.bootId,
+    wallMs: () => real.wallMs() + skipped,
+    bootMs: () => real.bootMs() + skipped,
+    wallNanos: () => real.wallNanos(),
+    after: real.after.bind(real),
+    sleep: real.sleep.bind(real),
+  };
+  const core = loadCore({ wasm: readFileSync('dist/core.wasm'), random: (length) => systemRandom.bytes(length) });
+  const lease = new LeaseClock({ clock, trust: 'kernel', builtMs: 0, synchronised: () => true });
+  const freshness = new Freshness(core, lease);
+  const store = await openLmdbStore({ lock, files, witness: freshness });
+  const folder = join(data, 'audit');
+  const audit = new AuditLog({ folder, core, files: logFiles, clock, random: systemRandom, segmentBytes: 1024 * 1024 });
+  const services = buildServices({
+    ...{ core, store, audit, clock, lease, random: systemRandom },
+    appliance: () => box,
+    metrics: () => ({ text: '', json: {} }),
+    openApi: () => ({}),
+  });
+  const box = new Box({
+    ...{ core, store, freshness, clock, lease, random: systemRandom },
+    log: boxLog({ audit, folder, core, store, lease, trouble: () => {} }),
+    residents: services,
+    allowed: ['shamir', 'keyfile'],
+    shamir: (threshold, shares) => new ShamirSlot({ core, random: systemRandom, threshold, shares }),
+    automatic: [new KeyfileSlot({ path: join(scratch, 'keyfile'), random: systemRandom, files })],
+    heartbeatMs: 60_000,
+    reasons: () => audit.reasons,
+  });
+  const { rootToken } = await box.initialise({ shares: 1, threshold: 1, keyfile: true });
+  const root = Buffer.from(rootToken.bytes).toString();
+  if (!(await box.unsealAutomatically())) throw new Error(`the box did not open: ${box.status().reasons.join('; ')}`);
+  const send: WholeBox['send'] = (verb, path, body = {}, token = root, more = {}) =>
+    services.dispatch.dispatch({
+      id: systemRandom.uuid(),
+      ...{
+        verb,
+        path,
+        body,
+        token: token ?? undefined,
+        wrapTtl: 0,
+        peer: { address: '127.0.0.1' },
+        headers: {},
+        deadlineMs: 60_000,
+      },
+      ...more,
+    });
+  return {
+    ...{ box, services, store, audit, root, data, send },
+    skip: (ms) => {
+      skipped += ms;
+    },
+    ok: async (...args) => {
+      const outbound = await send(...args);
+      if (outbound.kind === 'error')
+        throw new Error(`${args[0]} ${args[1]} was answered ${outbound.status}: ${outbound.errors.join('; ')}`);
+      return outbound.answer;
+    },
+    async end() {
+      await box.stop();
+      await store.close();
+      lock.release();
+      rmSync(scratch, { recursive: true, force: true });
+    },
+  };
+}
