@@ -36,6 +36,37 @@ function extend(key: usize, nonce: usize): void {
   copy(nonce12 + 4, nonce + 16, 8);
 }
 
+/** RFC 8439 section 2.8: nonce of 12 bytes. Otherwise as `xchachaSeal`. */
+export function chachaSeal(
+  out: usize,
+  key: usize,
+  nonce: usize,
+  ad: usize,
+  adLength: u32,
+  plaintext: usize,
+  length: u32,
+): void {
+  chacha20(out, key, 1, nonce, plaintext, length);
+  authenticate(out + length, key, nonce, ad, adLength, out, length);
+}
+
+/** RFC 8439 section 2.8: nonce of 12 bytes. Otherwise as `xchachaOpen`. */
+export function chachaOpen(
+  out: usize,
+  key: usize,
+  nonce: usize,
+  ad: usize,
+  adLength: u32,
+  ciphertext: usize,
+  length: u32,
+): u32 {
+  authenticate(tag, key, nonce, ad, adLength, ciphertext, length);
+  const good = equalBytes(tag, ciphertext + length, 16);
+  wipe(tag, 16);
+  if (good == 1) chacha20(out, key, 1, nonce, ciphertext, length);
+  return good;
+}
+
 /** Writes `length` bytes of ciphertext and the 16 of the tag; `out` may equal `plaintext`. */
 export function xchachaSeal(
   out: usize,
