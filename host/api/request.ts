@@ -1,0 +1,209 @@
+/** From the bytes of a request to what is dispatched. Everything that could mean two things is refused. */
+import type { IncomingMessage } from 'node:http';
+import { decode } from 'cborg';
+import type { Verb } from '../../core/types.ts';
+import { parseDurationMs } from '../duration.ts';
+import { Fault } from '../fault.ts';
+import { parseJson } from '../json.ts';
+import type { Inbound } from '../ports/dispatch.ts';
+import type { Value, ValueMap } from '../ports/value.ts';
+
+export type Parsed = Pick<Inbound, 'verb' | 'path' | 'token' | 'body' | 'wrapTtl' | 'headers'> & {
+  readonly cbor: boolean;
+};
+
+const PREFIX = '/v1/';
+const TARGET_SIZE_MAX = 16_384;
+const WRITES: readonly string[] = ['POST', 'PUT', 'PATCH'];
+const MERGE_PATCH = 'application/merge-patch+json';
+const TRUE = ['1', 't', 'T', 'true', 'TRUE', 'True'];
+const FALSE = ['0', 'f', 'F', 'false', 'FALSE', 'False'];
+const refuse = (sentence: string): never => {
+  throw new Fault('input.invalid', sentence);
+};
+
+/** A refusal without a text: what the reference answers to an unreadable query. */
+export class EmptyRefusal extends Error {}
+
+/** Target to path below /v1/ and query. @throws Fault `input.invalid`; undefined for what is not below /v1/ */
+export function parseTarget(target: string): { readonly path: string; readonly query: string } | undefined {
+  if (target.length > TARGET_SIZE_MAX) refuse('the request target is too long');
+  const mark = target.indexOf('?');
+  const raw = mark < 0 ? target : target.slice(0, mark);
+  if (!raw.startsWith(PREFIX)) return undefined;
+  if (raw.includes('#') || !/^[\x21-\x7e]*$/.test(raw))
+    refuse('the path holds bytes that a URL cannot hold: encode them');
+  const path = raw.slice(PREFIX.length).split('/').map(decodeSegment).join('/');
+  return { path, query: mark < 0 ? '' : target.slice(mark + 1) };
+}
+
+function decodeSegment(segment: string): string {
+  if (!segment.includes('%')) return segment;
+  if (/%2f/i.test(segment)) refuse('an encoded slash is not taken in a path');
+  let decoded: string;
+  try {
+    decoded = decodeURIComponent(segment);
+  } catch {
+    return refuse('the path is not well-formed percent-encoded UTF-8');
+  }
+  if (decoded.normalize('NFC') !== decoded) refuse('the path is not in Unicode normalisation form C');
+  return decoded;
+}
+
+/** Query to texts; a name that stands twice becomes a list. */
+export function parseQuery(query: string): Record<string, Value> {
+  const out = new Map<string, Value>();
+  for (const part of query.split('&')) {
+    if (part === '') continue;
+    const at = part.indexOf('=');
+    let name: string;
+    let value: string;
+    try {
+      name = decodeURIComponent((at < 0 ? part : part.slice(0, at)).replaceAll('+', ' '));
+      value = at < 0 ? '' : decodeURIComponent(part.slice(at + 1).replaceAll('+', ' '));
+    } catch {
+      return refuse('the query is not well-formed percent-encoded UTF-8');
+    }
+    const before = out.get(name);
+    out.set(name, before === undefined ? value : Array.isArray(before) ? [...before, value] : [before, value]);
+  }
+  return Object.fromEntries(out);
+}
+
+function only(request: IncomingMessage, name: string): string | undefined {
+  const all = request.headersDistinct[name];
+  if (all === undefined) return undefined;
+  if (all.length > 1) refuse(`the header ${name} is given ${all.length} times`);
+  return all[0];
+}
+
+function tokenOf(request: IncomingMessage): string | undefined {
+  const own = only(request, 'x-vault-token');
+  const authorization = only(request, 'authorization');
+  if (own !== undefined && own !== '') return own;
+  return authorization?.startsWith('Bearer ') === true ? authorization.slice(7) : undefined;
+}
+
+function wrapTtlOf(request: IncomingMessage): number {
+  const text = only(request, 'x-vault-wrap-ttl');
+  if (text === undefined || text === '') return 0;
+  const ms = parseDurationMs(text);
+  if (ms === undefined) return refuse('error parsing X-Vault-Wrap-TTL header: it is no duration such as 60 or 5m');
+  if (ms < 0) return refuse('error parsing X-Vault-Wrap-TTL header: requested wrap ttl cannot be negative');
+  return Math.ceil(ms / 1000);
+}
+
+function isListing(query: Record<string, Value>): boolean {
+  const asked = query['list'];
+  if (asked === undefined) return false;
+  if (typeof asked === 'string' && TRUE.includes(asked)) return true;
+  if (typeof asked === 'string' && FALSE.includes(asked)) return false;
+  throw new EmptyRefusal();
+}
+
+/** @throws Fault `input.media-type`, `input.invalid` */
+function checkPatchType(contentType: string | undefined): void {
+  if (contentType === undefined) refuse('mime: no media type');
+  const [type = '', ...parameters] = (contentType ?? '').split(';').map((part) => part.trim());
+  const wellFormed =
+    /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+$/.test(type) && parameters.every((part) => /^[\w-]+=("[^"]*"|[^\s;"]+)$/.test(part));
+  if (!wellFormed) refuse('mime: malformed media type');
+  if (type.toLowerCase() !== MERGE_PATCH) {
+    throw new Fault('input.media-type', `PATCH requires Content-Type of ${MERGE_PATCH}, provided ${type}`);
+  }
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+function asMap(value: Value): ValueMap {
+  if (value === null) return {};
+  if (typeof value !== 'object' || Array.isArray(value) || value instanceof Uint8Array) {
+    return refuse('failed to parse JSON input: the body is no object');
+  }
+  return value as ValueMap;
+}
+
+function fromCbor(bytes: Uint8Array): ValueMap {
+  try {
+    const value = decode(bytes, { useMaps: true, strict: true, rejectDuplicateMapKeys: true, allowUndefined: false });
+    return asMap(objects(value, 0));
+  } catch (error) {
+    if (error instanceof Fault) throw error;
+    return refuse('failed to parse CBOR input: it is not well-formed');
+  }
+}
+
+function objects(value: unknown, depth: number): Value {
+  if (depth > 64) return refuse('failed to parse CBOR input: values are nested deeper than 64');
+  if (Array.isArray(value)) return value.map((item) => objects(item, depth + 1));
+  if (!(value instanceof Map)) return value as Value;
+  const entries = [...value].map(([key, item]): [string, Value] => [
+    typeof key === 'string' ? key : refuse('failed to parse CBOR input: a name is no text'),
+    objects(item, depth + 1),
+  ]);
+  return Object.fromEntries(entries);
+}
+
+export function parseBody(bytes: Uint8Array, contentType: string | undefined): ValueMap {
+  if (bytes.length === 0) return {};
+  const type = (contentType ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
+  if (type === 'application/cbor') return fromCbor(bytes);
+  let text: string;
+  try {
+    text = utf8.decode(bytes);
+  } catch {
+    return refuse('failed to parse JSON input: it is not UTF-8');
+  }
+  const looksLikeJson = /^\s*[{[]/.test(text);
+  if (type === 'application/x-www-form-urlencoded' && !looksLikeJson) return parseQuery(text);
+  return text.trim() === '' ? {} : asMap(parseJson(text));
+}
+
+const VERBS: Readonly<Record<string, Verb>> = {
+  GET: 'read',
+  POST: 'write',
+  PUT: 'write',
+  PATCH: 'patch',
+  DELETE: 'delete',
+};
+
+/** Whether the body has to be read: only writes have one that counts. */
+export const takesBody = (method: string): boolean => WRITES.includes(method);
+
+/** What is refused whatever it asks for, before a byte of the body is read. */
+export function checkHead(request: IncomingMessage): void {
+  only(request, 'host');
+  const { headers } = request;
+  if (headers['transfer-encoding'] !== undefined && headers['content-length'] !== undefined) {
+    refuse('Content-Length and Transfer-Encoding are given both');
+  }
+  const namespace = only(request, 'x-vault-namespace')?.replace(/^\/+|\/+$/g, '') ?? '';
+  if (namespace !== '' && namespace !== 'root') refuse('this box has no namespaces: leave X-Vault-Namespace out');
+}
+
+export function parseRequest(
+  request: IncomingMessage,
+  target: { readonly path: string; readonly query: string },
+  body: Uint8Array,
+): Parsed {
+  const method = request.method ?? '';
+  const contentType = only(request, 'content-type');
+  const query = parseQuery(target.query);
+  let verb = VERBS[method];
+  if (verb === undefined) throw new Fault('operation.unsupported', 'unsupported operation');
+  if (verb === 'read' && query['help'] !== undefined) verb = 'help';
+  else if (verb === 'read' && isListing(query)) verb = 'list';
+  if (verb === 'patch') checkPatchType(contentType);
+  delete query['list'];
+  delete query['help'];
+  const writes = verb === 'write' || verb === 'patch';
+  return {
+    verb,
+    path: target.path,
+    token: tokenOf(request),
+    body: writes ? parseBody(body, contentType) : query,
+    wrapTtl: wrapTtlOf(request),
+    headers: {},
+    cbor: (request.headers.accept ?? '').includes('application/cbor'),
+  };
+}

@@ -1,0 +1,289 @@
+/** The listeners: limits before anything is read, one handler for every request, an orderly end. */
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { createServer as createHttp, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createHttps } from 'node:https';
+import { connect, type Socket } from 'node:net';
+import { getRequestListener, type HttpBindings } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import { Hono } from 'hono';
+import { Fault } from '../fault.ts';
+import { answerOf, error as refusal } from '../mounts/errors.ts';
+import type { Appliance } from '../ports/appliance.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Dispatcher, Outbound } from '../ports/dispatch.ts';
+import type { Random } from '../ports/random.ts';
+import { errorSent, type Sent, send } from './envelope.ts';
+import { refuseSocket, requestBegins, requestEnds, takeLists } from './list-method.ts';
+import { checkHead, EmptyRefusal, parseBody, parseQuery, parseRequest, parseTarget, takesBody } from './request.ts';
+import { answerState, isStatePath, type StateParts } from './state.ts';
+
+export type ListenAt =
+  | {
+      readonly kind: 'tcp';
+      readonly host: string;
+      readonly port: number;
+      readonly tls?: { readonly key: string; readonly cert: string };
+    }
+  | { readonly kind: 'unix'; readonly path: string };
+
+export interface ApiLimits {
+  readonly bodyBytes: number;
+  readonly headBytes: number;
+  readonly connections: number;
+  /** Requests under way: more are answered 503 before their body is read. */
+  readonly inFlight: number;
+  readonly headMs: number;
+  readonly requestMs: number;
+  readonly idleMs: number;
+}
+
+export const LIMITS: ApiLimits = {
+  // A payload of 1 MiB in base64 and its envelope.
+  bodyBytes: 1_572_864,
+  headBytes: 16_384,
+  connections: 2048,
+  inFlight: 512,
+  headMs: 10_000,
+  requestMs: 30_000,
+  idleMs: 60_000,
+};
+/** How long one request's grant may live. */
+const DEADLINE_MS = 90_000;
+const CLOSE_MS = 10_000;
+
+export interface ApiOptions extends StateParts {
+  readonly dispatcher: Dispatcher;
+  readonly clock: Clock;
+  readonly appliance: Appliance;
+  readonly random: Random;
+  readonly listeners: readonly ListenAt[];
+  readonly limits?: Partial<ApiLimits>;
+}
+
+export interface Api {
+  /** `https://127.0.0.1:8200`, `unix:/path`: what really listens. */
+  readonly addresses: readonly string[];
+  readonly inFlight: () => number;
+  /** Takes no more connections, lets requests finish (10 s at most), closes. */
+  close(): Promise<void>;
+}
+
+class TooLarge extends Error {}
+
+/** The body, at most `limit` bytes; a larger one ends the connection after the answer. */
+function readBody(request: IncomingMessage, limit: number): Promise<Uint8Array> {
+  const stated = Number(request.headers['content-length'] ?? 0);
+  if (stated > limit) return Promise.reject(new TooLarge());
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    request.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > limit) {
+        request.removeAllListeners('data');
+        reject(new TooLarge());
+      } else chunks.push(chunk);
+    });
+    request.on('end', () => resolve(chunks.length === 1 ? (chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(chunks)));
+    request.on('error', reject);
+    request.on('close', () => reject(new Error('the client went away')));
+  });
+}
+
+function write(response: ServerResponse, sent: Sent, close: boolean): void {
+  if (response.headersSent || response.destroyed) return;
+  const headers: Record<string, string | number> = { 'Cache-Control': 'no-store', 'Content-Type': sent.contentType };
+  if (sent.retryAfterSeconds !== undefined) headers['Retry-After'] = sent.retryAfterSeconds;
+  if (close) headers['Connection'] = 'close';
+  if (sent.body === undefined) {
+    response.writeHead(sent.status, headers).end();
+    return;
+  }
+  headers['Content-Length'] = typeof sent.body === 'string' ? Buffer.byteLength(sent.body) : sent.body.length;
+  response.writeHead(sent.status, headers).end(sent.body);
+}
+
+class Face {
+  readonly #options: ApiOptions;
+  readonly limits: ApiLimits;
+  inFlight = 0;
+
+  constructor(options: ApiOptions) {
+    this.#options = options;
+    this.limits = { ...LIMITS, ...options.limits };
+  }
+
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = request;
+    requestBegins(socket);
+    response.once('close', () => requestEnds(socket));
+    if (this.inFlight >= this.limits.inFlight) {
+      const busy = { ...refusal(503, 'too many requests are under way: try again'), retryAfterSeconds: 1 };
+      write(response, send(busy, false), true);
+      return;
+    }
+    this.inFlight++;
+    let close = false;
+    let sent: Sent;
+    try {
+      sent = await this.#answer(request);
+    } catch (thrown) {
+      close = thrown instanceof TooLarge || takesBody(request.method ?? '');
+      sent = this.#refusal(thrown);
+    } finally {
+      this.inFlight--;
+    }
+    write(response, sent, close);
+  }
+
+  #refusal(thrown: unknown): Sent {
+    if (thrown instanceof EmptyRefusal) return errorSent(400);
+    if (thrown instanceof TooLarge) return errorSent(413, `the body is larger than ${this.limits.bodyBytes} bytes`);
+    return send(answerOf(thrown), false);
+  }
+
+  async #answer(request: IncomingMessage): Promise<Sent> {
+    const method = request.method ?? '';
+    const target = parseTarget(request.url ?? '');
+    checkHead(request);
+    if (target === undefined) return errorSent(404, 'the API lies below /v1/');
+    const body = takesBody(method) ? await readBody(request, this.limits.bodyBytes) : new Uint8Array(0);
+    if (!takesBody(method)) request.resume();
+    if (isStatePath(target.path)) return await this.#state(request, method, target, body);
+    if (method === 'HEAD') return send(refusal(405, '1 error occurred:\n\t* unsupported operation\n\n'), false);
+    const { cbor, ...parsed } = parseRequest(request, target, body);
+    const { remoteAddress, remotePort } = request.socket;
+    const outbound: Outbound = await this.#options.dispatcher.dispatch({
+      ...parsed,
+      id: this.#options.random.uuid(),
+      peer:
+        remoteAddress === undefined
+          ? {}
+          : { address: remoteAddress, ...(remotePort === undefined ? {} : { port: remotePort }) },
+      deadlineMs: DEADLINE_MS,
+    });
+    return send(outbound, cbor);
+  }
+
+  async #state(
+    request: IncomingMessage,
+    method: string,
+    target: { readonly path: string; readonly query: string },
+    body: Uint8Array,
+  ): Promise<Sent> {
+    const input = takesBody(method) ? parseBody(body, request.headers['content-type']) : parseQuery(target.query);
+    const answer = await answerState(this.#options, method, target.path, input);
+    if (answer === undefined) return send(refusal(405, '1 error occurred:\n\t* unsupported operation\n\n'), false);
+    if (answer.json === undefined) return { status: answer.status, contentType: 'application/json', body: undefined };
+    return send(
+      {
+        kind: 'answer',
+        requestId: '',
+        mountType: '',
+        flat: false,
+        verb: 'read',
+        answer: { status: answer.status, raw: { json: answer.json } },
+      },
+      false,
+    );
+  }
+}
+
+/** A socket that nobody answers at is left over from a process that was killed. */
+async function clearSocket(path: string): Promise<void> {
+  try {
+    if (!lstatSync(path).isSocket()) throw new Fault('input.invalid', `${path} is there and is no socket`);
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw thrown;
+  }
+  const answered = await new Promise<boolean>((resolve) => {
+    const probe = connect(path, () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.on('error', () => resolve(false));
+  });
+  if (answered) throw new Fault('input.invalid', `another process listens at unix:${path}`);
+  unlinkSync(path);
+}
+
+async function listen(
+  at: ListenAt,
+  limits: ApiLimits,
+  listener: (request: IncomingMessage, response: ServerResponse) => void,
+): Promise<{ readonly server: Server; readonly address: string }> {
+  const settings = {
+    maxHeaderSize: limits.headBytes,
+    headersTimeout: limits.headMs,
+    requestTimeout: limits.requestMs,
+    keepAliveTimeout: limits.idleMs,
+    connectionsCheckingInterval: Math.min(1000, limits.headMs),
+    requireHostHeader: true,
+    // Nothing that two parsers could read differently.
+    insecureHTTPParser: false,
+  };
+  const tls = at.kind === 'tcp' ? at.tls : undefined;
+  const server = (
+    tls === undefined
+      ? createHttp(settings, listener)
+      : createHttps({ ...settings, ...tls, minVersion: 'TLSv1.2' }, listener)
+  ) as Server;
+  server.maxConnections = limits.connections;
+  takeLists(server, tls === undefined ? 'connection' : 'secureConnection');
+  server.on('upgrade', (_request, socket: Socket) => refuseSocket(socket, 'the protocol is not changed here'));
+  if (at.kind === 'unix') await clearSocket(at.path);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    const ready = (): void => {
+      server.removeListener('error', reject);
+      resolve();
+    };
+    if (at.kind === 'unix') server.listen(at.path, ready);
+    else server.listen(at.port, at.host, ready);
+  });
+  if (at.kind === 'unix') {
+    chmodSync(at.path, 0o600);
+    return { server, address: `unix:${at.path}` };
+  }
+  const bound = server.address();
+  const port = typeof bound === 'object' && bound !== null ? bound.port : at.port;
+  const host = at.host.includes(':') ? `[${at.host}]` : at.host;
+  return { server, address: `${tls === undefined ? 'http' : 'https'}://${host}:${port}` };
+}
+
+/** Starts every listener, or none. @throws Error if one cannot listen */
+export async function startApi(options: ApiOptions): Promise<Api> {
+  const face = new Face(options);
+  const app = new Hono<{ Bindings: HttpBindings }>();
+  app.all('*', async (c) => {
+    // The raw request and response: what Hono would make of them (URL, Headers, streams) costs more than the answer.
+    await face.handle(c.env.incoming, c.env.outgoing);
+    return RESPONSE_ALREADY_SENT;
+  });
+  const listener = getRequestListener((request, env) => app.fetch(request, env as HttpBindings), {
+    errorHandler: () => new Response(null, { status: 500 }),
+  });
+  const started: { readonly server: Server; readonly address: string }[] = [];
+  try {
+    for (const at of options.listeners) {
+      started.push(await listen(at, face.limits, (request, response) => void listener(request, response)));
+    }
+  } catch (thrown) {
+    for (const { server } of started) server.close();
+    throw thrown;
+  }
+  return {
+    addresses: started.map(({ address }) => address),
+    inFlight: () => face.inFlight,
+    async close() {
+      const closed = started.map(({ server }) => new Promise<void>((resolve) => server.close(() => resolve())));
+      for (const { server } of started) server.closeIdleConnections();
+      const late = options.clock.after(CLOSE_MS, () => {
+        for (const { server } of started) server.closeAllConnections();
+      });
+      await Promise.all(closed);
+      late.cancel();
+    },
+  };
+}
