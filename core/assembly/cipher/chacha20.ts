@@ -1,73 +1,41 @@
-/** ChaCha20 (RFC 8439 section 2.3) and HChaCha20 (draft-irtf-cfrg-xchacha-03 section 2.2). */
-const state = memory.data(64);
-const working = memory.data(64);
+/** ChaCha20 (RFC 8439 section 2.4) out of the straight-line rounds of rounds.ts. */
+import { wipe } from '../bytes';
+import { stream2, xor4 } from './rounds';
 
-function quarter(a: usize, b: usize, c: usize, d: usize): void {
-  let x = load<u32>(working + a * 4),
-    y = load<u32>(working + b * 4),
-    z = load<u32>(working + c * 4),
-    w = load<u32>(working + d * 4);
-  x += y;
-  w = rotl<u32>(w ^ x, 16);
-  z += w;
-  y = rotl<u32>(y ^ z, 12);
-  x += y;
-  w = rotl<u32>(w ^ x, 8);
-  z += w;
-  y = rotl<u32>(y ^ z, 7);
-  store<u32>(working + a * 4, x);
-  store<u32>(working + b * 4, y);
-  store<u32>(working + c * 4, z);
-  store<u32>(working + d * 4, w);
-}
+export { hchacha20 } from './rounds';
 
-function rounds(): void {
-  memory.copy(working, state, 64);
-  for (let i = 0; i < 10; i++) {
-    quarter(0, 4, 8, 12);
-    quarter(1, 5, 9, 13);
-    quarter(2, 6, 10, 14);
-    quarter(3, 7, 11, 15);
-    quarter(0, 5, 10, 15);
-    quarter(1, 6, 11, 12);
-    quarter(2, 7, 8, 13);
-    quarter(3, 4, 9, 14);
+const scratch = memory.data(256, 16);
+
+/** XORs `length` bytes, `out` may equal `input`. */
+// constant-time
+export function xorBytes(out: usize, input: usize, stream: usize, length: u32): void {
+  const whole = length & ~15;
+  for (let at: usize = 0; at < whole; at += 16) {
+    v128.store(out + at, v128.xor(v128.load(input + at), v128.load(stream + at)));
   }
+  for (let at: usize = whole; at < length; at++) store<u8>(out + at, load<u8>(input + at) ^ load<u8>(stream + at));
 }
 
-function setup(key: usize): void {
-  store<u32>(state, 0x61707865);
-  store<u32>(state, 0x3320646e, 4);
-  store<u32>(state, 0x79622d32, 8);
-  store<u32>(state, 0x6b206574, 12);
-  memory.copy(state + 16, key, 32);
-}
-
-export function hchacha20(out: usize, key: usize, nonce16: usize): void {
-  setup(key);
-  memory.copy(state + 48, nonce16, 16);
-  rounds();
-  memory.copy(out, working, 16);
-  memory.copy(out + 16, working + 48, 16);
-  memory.fill(state, 0, 64);
-  memory.fill(working, 0, 64);
-}
-
-/** XORs `length` bytes of key stream from block `counter` on. `out` may equal `input`. */
-export function chacha20(out: usize, key: usize, counter: u32, nonce12: usize, input: usize, length: u32): void {
-  setup(key);
-  store<u32>(state, counter, 48);
-  memory.copy(state + 52, nonce12, 12);
-  let at: u32 = 0;
-  while (at < length) {
-    rounds();
-    for (let i: usize = 0; i < 16; i++)
-      store<u32>(working + i * 4, load<u32>(working + i * 4) + load<u32>(state + i * 4));
-    const rest = length - at < 64 ? length - at : 64;
-    for (let i: u32 = 0; i < rest; i++) store<u8>(out + at + i, load<u8>(input + at + i) ^ load<u8>(working + i));
-    store<u32>(state, load<u32>(state, 48) + 1, 48);
-    at += 64;
+/**
+ * XORs `length` bytes with the key stream from block `counter` on.
+ *
+ * @param key 32 bytes @param nonce 12 bytes @param out may equal `input`
+ */
+export function chacha20(out: usize, key: usize, counter: u32, nonce: usize, input: usize, length: u32): void {
+  while (length >= 256) {
+    xor4(out, input, key, counter, nonce);
+    out += 256;
+    input += 256;
+    length -= 256;
+    counter += 4;
   }
-  memory.fill(state, 0, 64);
-  memory.fill(working, 0, 64);
+  if (length > 128) {
+    memory.copy(scratch, input, length);
+    xor4(scratch, scratch, key, counter, nonce);
+    memory.copy(out, scratch, length);
+  } else if (length > 0) {
+    stream2(scratch, key, counter, nonce);
+    xorBytes(out, input, scratch, length);
+  }
+  wipe(scratch, 256);
 }

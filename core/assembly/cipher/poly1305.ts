@@ -1,140 +1,112 @@
-/** Poly1305 (RFC 8439 section 2.5), five limbs of 26 bits. */
-const buffer = memory.data(16);
-let r0: u64 = 0,
-  r1: u64 = 0,
-  r2: u64 = 0,
-  r3: u64 = 0,
-  r4: u64 = 0;
-let h0: u64 = 0,
-  h1: u64 = 0,
-  h2: u64 = 0,
-  h3: u64 = 0,
-  h4: u64 = 0;
-let pad0: u64 = 0,
-  pad1: u64 = 0;
+/**
+ * Poly1305 (RFC 8439 section 2.5) in four limbs of 32 bits, the last of 34, carried lazily. The clamped r has limbs below
+ * 2^28, and its limbs 1 to 3 are multiples of 4: a limb that passes 2^128 comes back times s = 5/4 r, so 16 products do.
+ *
+ * Bounds, in units of 2^32 with the message added: h1, h2 <= 2, h3 <= 4 + 1 + 1 (the bit above the block), and h0 <= 2 + 5/64
+ * (h0 + 10), that is 3.02. The largest sum of products is 3.02 + 5/4 (2 + 2 + 6) = 15.52 units of 2^60: it fits 64 bits.
+ */
+import { wipe } from '../bytes';
 
+const MASK: u64 = 0xffffffff;
+const MASK_TOP: u64 = 0x3ffffffff;
+
+/** h 4 × 8, r 4 × 8, the key's second half 16; then one padded block. */
+const state = memory.data(80, 16);
+const padded = memory.data(16, 16);
+const R: u32 = 32;
+const PAD: u32 = 64;
+
+/** @param key one-time key, 32 bytes */
+// constant-time
 export function polyStart(key: usize): void {
-  const t0 = load<u32>(key),
-    t1 = load<u32>(key, 4),
-    t2 = load<u32>(key, 8),
-    t3 = load<u32>(key, 12);
-  r0 = <u64>(t0 & 0x3ffffff);
-  r1 = <u64>(((t0 >>> 26) | (t1 << 6)) & 0x3ffff03);
-  r2 = <u64>(((t1 >>> 20) | (t2 << 12)) & 0x3ffc0ff);
-  r3 = <u64>(((t2 >>> 14) | (t3 << 18)) & 0x3f03fff);
-  r4 = <u64>((t3 >>> 8) & 0x00fffff);
-  h0 = 0;
-  h1 = 0;
-  h2 = 0;
-  h3 = 0;
-  h4 = 0;
-  pad0 = load<u64>(key, 16);
-  pad1 = load<u64>(key, 24);
+  wipe(state, 32);
+  store<u64>(state, <u64>(load<u32>(key) & 0x0fffffff), R);
+  store<u64>(state, <u64>(load<u32>(key, 4) & 0x0ffffffc), R + 8);
+  store<u64>(state, <u64>(load<u32>(key, 8) & 0x0ffffffc), R + 16);
+  store<u64>(state, <u64>(load<u32>(key, 12) & 0x0ffffffc), R + 24);
+  v128.store(state, v128.load(key, 16), PAD);
 }
 
-function block(p: usize, high: u64): void {
-  const t0 = load<u32>(p),
-    t1 = load<u32>(p, 4),
-    t2 = load<u32>(p, 8),
-    t3 = load<u32>(p, 12);
-  const a0 = h0 + <u64>(t0 & 0x3ffffff);
-  const a1 = h1 + <u64>(((t0 >>> 26) | (t1 << 6)) & 0x3ffffff);
-  const a2 = h2 + <u64>(((t1 >>> 20) | (t2 << 12)) & 0x3ffffff);
-  const a3 = h3 + <u64>(((t2 >>> 14) | (t3 << 18)) & 0x3ffffff);
-  const a4 = h4 + (<u64>(t3 >>> 8) | high);
-  const s1 = r1 * 5,
-    s2 = r2 * 5,
-    s3 = r3 * 5,
-    s4 = r4 * 5;
-  let d0 = a0 * r0 + a1 * s4 + a2 * s3 + a3 * s2 + a4 * s1;
-  let d1 = a0 * r1 + a1 * r0 + a2 * s4 + a3 * s3 + a4 * s2;
-  let d2 = a0 * r2 + a1 * r1 + a2 * r0 + a3 * s4 + a4 * s3;
-  let d3 = a0 * r3 + a1 * r2 + a2 * r1 + a3 * r0 + a4 * s4;
-  let d4 = a0 * r4 + a1 * r3 + a2 * r2 + a3 * r1 + a4 * r0;
-  let c = d0 >> 26;
-  h0 = d0 & 0x3ffffff;
-  d1 += c;
-  c = d1 >> 26;
-  h1 = d1 & 0x3ffffff;
-  d2 += c;
-  c = d2 >> 26;
-  h2 = d2 & 0x3ffffff;
-  d3 += c;
-  c = d3 >> 26;
-  h3 = d3 & 0x3ffffff;
-  d4 += c;
-  c = d4 >> 26;
-  h4 = d4 & 0x3ffffff;
-  h0 += c * 5;
-  c = h0 >> 26;
-  h0 &= 0x3ffffff;
-  h1 += c;
-}
-
-/** Whole message parts, each padded with zeros to 16 bytes as the AEAD construction wants it. */
-export function polyPadded(data: usize, length: u32): void {
-  while (length >= 16) {
-    block(data, 1 << 24);
+/** Whole blocks of 16 bytes. */
+// constant-time
+function blocks(data: usize, count: u32): void {
+  const r0 = load<u64>(state, R);
+  const r1 = load<u64>(state, R + 8);
+  const r2 = load<u64>(state, R + 16);
+  const r3 = load<u64>(state, R + 24);
+  const s1 = r1 + (r1 >> 2);
+  const s2 = r2 + (r2 >> 2);
+  const s3 = r3 + (r3 >> 2);
+  let h0 = load<u64>(state);
+  let h1 = load<u64>(state, 8);
+  let h2 = load<u64>(state, 16);
+  let h3 = load<u64>(state, 24);
+  for (let left = count; left != 0; left--) {
+    h0 += <u64>load<u32>(data);
+    h1 += <u64>load<u32>(data, 4);
+    h2 += <u64>load<u32>(data, 8);
+    h3 += <u64>load<u32>(data, 12) + 0x100000000;
     data += 16;
-    length -= 16;
+    const d0 = h0 * r0 + h1 * s3 + (h2 * s2 + h3 * s1);
+    const d1 = h0 * r1 + h1 * r0 + (h2 * s3 + h3 * s2) + (d0 >> 32);
+    const d2 = h0 * r2 + h1 * r1 + (h2 * r0 + h3 * s3) + (d1 >> 32);
+    const d3 = h0 * r3 + h1 * r2 + (h2 * r1 + h3 * r0) + (d2 >> 32);
+    h0 = (d0 & MASK) + (d3 >> 34) * 5;
+    h1 = d1 & MASK;
+    h2 = d2 & MASK;
+    h3 = d3 & MASK_TOP;
   }
-  if (length > 0) {
-    memory.fill(buffer, 0, 16);
-    memory.copy(buffer, data, length);
-    block(buffer, 1 << 24);
+  store<u64>(state, h0);
+  store<u64>(state, h1, 8);
+  store<u64>(state, h2, 16);
+  store<u64>(state, h3, 24);
+}
+
+/** Message parts, each padded with zeros to 16 bytes as the AEAD construction wants it. */
+export function polyPadded(data: usize, length: u32): void {
+  blocks(data, length >>> 4);
+  const rest = length & 15;
+  if (rest != 0) {
+    memory.fill(padded, 0, 16);
+    memory.copy(padded, data + length - rest, rest);
+    blocks(padded, 1);
   }
 }
 
+/** Writes the tag, 16 bytes, and forgets key and message. */
+// constant-time
 export function polyFinish(out: usize): void {
-  let c = h1 >> 26;
-  h1 &= 0x3ffffff;
-  h2 += c;
-  c = h2 >> 26;
-  h2 &= 0x3ffffff;
-  h3 += c;
-  c = h3 >> 26;
-  h3 &= 0x3ffffff;
-  h4 += c;
-  c = h4 >> 26;
-  h4 &= 0x3ffffff;
-  h0 += c * 5;
-  c = h0 >> 26;
-  h0 &= 0x3ffffff;
-  h1 += c;
-  let g0 = h0 + 5;
-  c = g0 >> 26;
-  g0 &= 0x3ffffff;
-  let g1 = h1 + c;
-  c = g1 >> 26;
-  g1 &= 0x3ffffff;
-  let g2 = h2 + c;
-  c = g2 >> 26;
-  g2 &= 0x3ffffff;
-  let g3 = h3 + c;
-  c = g3 >> 26;
-  g3 &= 0x3ffffff;
-  const g4 = h4 + c - (1 << 26);
-  const mask = (g4 >> 63) - 1; // all ones if h >= p
-  h0 = (h0 & ~mask) | (g0 & mask);
-  h1 = (h1 & ~mask) | (g1 & mask);
-  h2 = (h2 & ~mask) | (g2 & mask);
-  h3 = (h3 & ~mask) | (g3 & mask);
-  h4 = (h4 & ~mask) | (g4 & mask & 0x3ffffff);
-  const low = h0 | (h1 << 26) | (h2 << 52);
-  const high = (h2 >> 12) | (h3 << 14) | (h4 << 40);
-  const sum = low + pad0;
+  let h0 = load<u64>(state);
+  let h1 = load<u64>(state, 8) + (h0 >> 32);
+  let h2 = load<u64>(state, 16) + (h1 >> 32);
+  let h3 = load<u64>(state, 24) + (h2 >> 32);
+  // Now below 2^131; what is above 2^130 comes back times 5, and then once more.
+  h0 = (h0 & MASK) + (h3 >> 34) * 5;
+  h1 = (h1 & MASK) + (h0 >> 32);
+  h2 = (h2 & MASK) + (h1 >> 32);
+  h3 = (h3 & MASK_TOP) + (h2 >> 32);
+  h0 = (h0 & MASK) + (h3 >> 34) * 5;
+  h1 = (h1 & MASK) + (h0 >> 32);
+  h2 = (h2 & MASK) + (h1 >> 32);
+  h3 = (h3 & MASK_TOP) + (h2 >> 32);
+  // h + 5 passes 2^130 exactly if h >= 2^130 - 5: then h - p is its lower 130 bits, of which the tag takes 128.
+  const g0 = (h0 & MASK) + 5;
+  const g1 = (h1 & MASK) + (g0 >> 32);
+  const g2 = (h2 & MASK) + (g1 >> 32);
+  const g3 = h3 + (g2 >> 32);
+  const reduced: u64 = 0 - (g3 >> 34);
+  const low = (h0 & MASK) | (h1 << 32);
+  const high = (h2 & MASK) | (h3 << 32);
+  const lowReduced = (g0 & MASK) | (g1 << 32);
+  const highReduced = (g2 & MASK) | (g3 << 32);
+  const lower = (low & ~reduced) | (lowReduced & reduced);
+  const upper = (high & ~reduced) | (highReduced & reduced);
+  const sum = lower + load<u64>(state, PAD);
+  // The carry without a comparison: out of bit 63 of the sum.
+  const carry = ((lower & load<u64>(state, PAD)) | ((lower | load<u64>(state, PAD)) & ~sum)) >> 63;
+  const sumUpper = upper + load<u64>(state, PAD + 8) + carry;
   store<u64>(out, sum);
-  store<u64>(out, high + pad1 + <u64>(sum < low), 8);
-  h0 = 0;
-  h1 = 0;
-  h2 = 0;
-  h3 = 0;
-  h4 = 0;
-  r0 = 0;
-  r1 = 0;
-  r2 = 0;
-  r3 = 0;
-  r4 = 0;
-  pad0 = 0;
-  pad1 = 0;
+  store<u64>(out, sumUpper, 8);
+  wipe(state, 80);
+  wipe(padded, 16);
 }
