@@ -8,7 +8,14 @@ import { describe, expect, test } from 'vitest';
  * import its own room and the rooms named for it. `native`: packages and node: modules of its own choice are checked by
  * the second table.
  */
-const PURE = ['host/fault.ts', 'host/secret.ts', 'host/duration.ts', 'host/timestamp.ts', 'host/payload.ts'];
+const PURE = [
+  'host/json.ts',
+  'host/fault.ts',
+  'host/secret.ts',
+  'host/duration.ts',
+  'host/timestamp.ts',
+  'host/payload.ts',
+];
 const PORTS = ['host/ports', 'core/types.ts'];
 const BASE = [...PURE, ...PORTS];
 const SERVICES_DOWN = {
@@ -31,7 +38,12 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'core/assembly': [],
   'core/types.ts': [],
   'core/wasm.ts': ['core/types.ts'],
-  'core/index.ts': ['core/types.ts', 'core/wasm.ts'],
+  'core/declare.ts': ['core/types.ts'],
+  'core/parameters.ts': ['core/types.ts'],
+  'core/peer.ts': [],
+  'core/facade.ts': ['core/types.ts', 'core/wasm.ts', 'core/declare.ts', 'core/parameters.ts', 'core/peer.ts'],
+  'core/index.ts': ['core/types.ts', 'core/wasm.ts', 'core/facade.ts'],
+  'host/json.ts': ['host/fault.ts', 'host/ports'],
   'host/fault.ts': [],
   'host/secret.ts': [],
   'host/duration.ts': [],
@@ -59,6 +71,9 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'host/announce.ts': BASE,
   // Puts services and engines together without naming an adapter: tests build the same box over theirs.
   'host/services.ts': [...BASE, ...Object.keys(SERVICES_DOWN), 'host/engines', 'host/auth'],
+  'host/server.ts': [...BASE, 'host/audit', 'host/api', 'host/services.ts'],
+  // Names adapters as main.ts does: it opens a stopped box to verify its log.
+  'host/verify-stopped.ts': ['host', 'core/index.ts', 'core/types.ts'],
   'host/main.ts': ['host', 'core/index.ts', 'core/types.ts'],
 };
 

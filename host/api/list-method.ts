@@ -105,6 +105,13 @@ function rewrite(head: string): { readonly text: string } | { readonly refusal: 
   return { text: `${[`GET ${listed} HTTP/1.1`, ...kept, 'Connection: close'].join('\r\n')}\r\n\r\n` };
 }
 
+/** @param end of the head's last line; negative: it is longer than a head may be */
+function finish(bytes: Buffer, end: number): ReturnType<typeof rewrite> {
+  if (end < 0) return { refusal: 'the head of the request is too large' };
+  if (bytes.length > end + 4) return { refusal: 'something follows the head of a LIST: send it alone' };
+  return rewrite(bytes.toString('latin1'));
+}
+
 /** Gathers the rest of the head, which may come in several packets. */
 function adopt(server: HttpServer | HttpsServer, event: string, socket: Socket, first: Buffer): void {
   for (const name of ['data', 'end', 'error', 'close', 'timeout', 'drain', 'readable']) socket.removeAllListeners(name);
@@ -119,15 +126,18 @@ function adopt(server: HttpServer | HttpsServer, event: string, socket: Socket, 
     if (end < 0 && bytes.length <= HEAD_SIZE_MAX) return;
     socket.removeListener('data', more);
     socket.on('data', () => {});
-    if (end < 0) return refuseSocket(socket, 'the head of the request is too large');
-    if (bytes.length > end + 4) return refuseSocket(socket, 'something follows the head of a LIST: send it alone');
-    const rewritten = rewrite(bytes.toString('latin1'));
-    if ('refusal' in rewritten) return refuseSocket(socket, rewritten.refusal);
-    server.emit(event, new Adopted(socket, Buffer.from(rewritten.text, 'latin1')));
+    const rewritten = finish(bytes, end);
+    if ('refusal' in rewritten) refuseSocket(socket, rewritten.refusal);
+    else server.emit(event, new Adopted(socket, Buffer.from(rewritten.text, 'latin1')));
   };
   socket.on('data', more);
   check();
 }
+
+const COMPLAINTS: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: 'the head of the request is too large',
+  ERR_HTTP_REQUEST_TIMEOUT: 'the request did not arrive in time',
+};
 
 /** Takes LIST requests over; any other complaint of the parser is answered 400 and the connection closed. */
 export function takeLists(server: HttpServer | HttpsServer, event: 'connection' | 'secureConnection'): void {
@@ -142,8 +152,6 @@ export function takeLists(server: HttpServer | HttpsServer, event: 'connection' 
       else adopt(server, event, socket, Buffer.from(rawPacket.subarray(start)));
       return;
     }
-    if (code === 'HPE_HEADER_OVERFLOW') return refuseSocket(socket, 'the head of the request is too large');
-    if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return refuseSocket(socket, 'the request did not arrive in time');
-    refuseSocket(socket, 'the request is malformed');
+    refuseSocket(socket, COMPLAINTS[code ?? ''] ?? 'the request is malformed');
   });
 }

@@ -1,0 +1,218 @@
+/** Where everything is put together: the only file that names adapters. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadCore } from '../core/index.ts';
+import packageFile from '../package.json' with { type: 'json' };
+import { announce } from './announce.ts';
+import { openApiDocument } from './api/openapi.ts';
+import { type Api, type ListenAt, startApi } from './api/server.ts';
+import { ownAuthority, readOwnCertificate } from './api/tls.ts';
+import { AuditLog } from './audit/index.ts';
+import { run } from './cli/index.ts';
+import type { Listen } from './config/listen.ts';
+import { type Config, loadConfig, SERVER_USAGE } from './config.ts';
+import { Fault } from './fault.ts';
+import type { InitResult } from './ports/appliance.ts';
+import type { Environment } from './ports/environment.ts';
+import { Box } from './seal/appliance.ts';
+import { Freshness } from './seal/freshness.ts';
+import { KeyfileSlot } from './seal/keyfile/keyfile.ts';
+import { boxLog } from './seal/log.ts';
+import { ShamirSlot } from './seal/shamir/shamir.ts';
+import { metrics } from './server.ts';
+import { buildServices } from './services.ts';
+import { openLmdbStore } from './store/lmdb/open.ts';
+import { dateOf, systemClock } from './system/clock.ts';
+import { files } from './system/files.ts';
+import { lockIntrinsics } from './system/intrinsics.ts';
+import { LeaseClock } from './system/lease-time.ts';
+import { lockFolder } from './system/lock.ts';
+import { logFiles } from './system/log-files.ts';
+import { readIfThere, writePrivateFile } from './system/private-file.ts';
+import { hardenProcess } from './system/process.ts';
+import { systemRandom } from './system/random.ts';
+import { onBug, onStopSignal } from './system/signals.ts';
+import { terminalEnvironment } from './system/terminal.ts';
+import { verifyStopped } from './verify-stopped.ts';
+
+/** What this program calls itself to clients: a version as they can read it. */
+const VERSION = packageFile.version;
+/** Before this the wall clock is wrong: the day of the build. */
+const BUILT_MS = Date.UTC(2026, 10, 1);
+
+const wasmFile = (): Uint8Array => readFileSync(new URL('core.wasm', import.meta.url));
+
+interface Shown {
+  readonly rootTokenFile: string;
+  readonly recoveryShareFile: string;
+  recoveryShare: string | undefined;
+}
+
+/** Keeps what a new box hands out: the root token in a file, the share on the terminal or in a file. */
+function deliver(shown: Shown, interactive: boolean) {
+  return async ({ shares, rootToken }: InitResult): Promise<void> => {
+    writePrivateFile(shown.rootTokenFile, `${Buffer.from(rootToken.bytes).toString('latin1')}\n`);
+    const share = Buffer.from(shares[0]?.bytes ?? []).toString('base64');
+    if (interactive) shown.recoveryShare = share;
+    else writePrivateFile(shown.recoveryShareFile, `${share}\n`);
+  };
+}
+
+async function listenersOf(config: Config): Promise<ListenAt[]> {
+  const tcp = config.listen.some((one) => one.kind === 'tcp');
+  const pair =
+    config['tls.mode'] === 'off' || !tcp
+      ? undefined
+      : config['tls.certificateFile'] !== ''
+        ? readOwnCertificate(config['tls.certificateFile'], config['tls.keyFile'])
+        : await ownAuthority({
+            folder: config.config,
+            names: namesOf(config.listen),
+            nowMs: systemClock().wallMs(),
+            date: dateOf,
+            randomBytes: (length) => systemRandom.bytes(length),
+            parseMs: (text) => Date.parse(text),
+          });
+  const tls = pair === undefined ? {} : { tls: { key: pair.keyPem, cert: pair.certificatePem } };
+  return config.listen.map((one) => (one.kind === 'unix' ? one : { ...one, ...tls }));
+}
+
+function namesOf(listen: readonly Listen[]): string[] {
+  const hosts = listen.flatMap((one) =>
+    one.kind === 'tcp' && one.host !== '0.0.0.0' && one.host !== '::' ? [one.host] : [],
+  );
+  return [...new Set(['localhost', '127.0.0.1', '::1', ...hosts])];
+}
+
+async function serve(args: readonly string[], environment: Environment): Promise<number | undefined> {
+  if (args.includes('--help') || args.includes('-h')) {
+    environment.out(SERVER_USAGE);
+    return 0;
+  }
+  const { config, initialise } = loadConfig({ args, variables: environment.variables, workingFolder: process.cwd() });
+  onBug();
+  const notes = hardenProcess({ coreDumps: config['debug.coreDumps'] });
+  const lock = lockFolder(config.data);
+  const clock = systemClock();
+  const random = systemRandom;
+  const core = loadCore({ wasm: wasmFile(), random: (length) => random.bytes(length) });
+  lockIntrinsics();
+  const lease = new LeaseClock({
+    clock,
+    trust: config['time.trust'],
+    builtMs: BUILT_MS,
+    synchronised: () => clock.synchronised(),
+  });
+  const freshness = new Freshness(core, lease);
+  const store = await openLmdbStore({ lock, files, witness: freshness, mapBytes: config['store.mapBytes'] });
+  const folder = join(config.data, 'audit');
+  const audit = new AuditLog({
+    ...{ folder, core, files: logFiles, clock, random },
+    sync: config['audit.sync'],
+    intervalMs: config['audit.syncIntervalMs'],
+  });
+  const trouble = (sentence: string): void => environment.error(`holdfast: ${sentence}\n`);
+  let api: Api | undefined;
+  const services = buildServices({
+    ...{ core, store, audit, clock, lease, random },
+    appliance: () => box,
+    metrics: (all) =>
+      metrics({
+        services: all,
+        ...{ audit, appliance: box, api },
+        memoryBytes: process.memoryUsage.rss(),
+        uptimeSeconds: Math.floor(process.uptime()),
+      }),
+    openApi: ({ mounts, registry }) =>
+      openApiDocument(
+        VERSION,
+        mounts.list().flatMap((mount) => {
+          const engine = registry.engine(mount.coreType);
+          return engine === undefined ? [] : [{ mount, engine }];
+        }),
+      ),
+  });
+  const keyfile = join(config.config, 'keyfile');
+  const box: Box = new Box({
+    ...{ core, store, freshness, clock, lease, random },
+    log: boxLog({ audit, folder, core, store, lease, trouble }),
+    residents: services,
+    allowed: config['seal.allowed'],
+    shamir: (threshold, shares) => new ShamirSlot({ core, random, threshold, shares }),
+    automatic: [new KeyfileSlot({ path: keyfile, random, files })],
+    heartbeatMs: config['freshness.heartbeatMs'],
+    reasons: () => [...notes, ...audit.reasons],
+  });
+  const shown: Shown = {
+    rootTokenFile: join(config.config, 'root-token'),
+    recoveryShareFile: join(config.config, 'recovery-share'),
+    recoveryShare: undefined,
+  };
+  if (initialise && !box.status().initialized) {
+    await box.initialise({ shares: 1, threshold: 1, keyfile: true }, deliver(shown, environment.interactive));
+  }
+  await box.unsealAutomatically();
+  api = await startApi({
+    ...{ dispatcher: services.dispatch, appliance: box, clock, random, version: VERSION, buildDate: '' },
+    listeners: await listenersOf(config),
+    limits: {
+      bodyBytes: config['limits.bodyBytesMax'],
+      connections: config['limits.connectionCountMax'],
+      inFlight: Math.min(config['limits.inFlightCountMax'], 900),
+      headMs: config['limits.headersTimeoutMs'],
+      requestMs: config['limits.requestTimeoutMs'],
+      idleMs: config['limits.idleTimeoutMs'],
+    },
+  });
+  // The command line of this user finds the box by it.
+  writePrivateFile(join(config.config, 'address'), `${api.addresses[0] ?? ''}\n`);
+  const status = box.status();
+  const there = (path: string): string | undefined => (readIfThere(path) === undefined ? undefined : path);
+  environment.out(
+    announce({
+      version: VERSION,
+      addresses: api.addresses,
+      data: config.data,
+      config: config.config,
+      keyfile,
+      configIsDefault: config.config === defaultConfigFolder(environment),
+      state: !status.initialized ? 'uninitialised' : status.sealed ? 'sealed' : 'open',
+      openedBy: status.openedBy,
+      weakest: box.weakestWayIn,
+      rootTokenFile: there(shown.rootTokenFile),
+      recoveryShareFile: there(shown.recoveryShareFile),
+      recoveryShare: shown.recoveryShare,
+      secretMount: services.mounts.at('secret/')?.coreType === 'kv-v2',
+      reasons: status.reasons,
+    }),
+  );
+  const running = api;
+  onStopSignal(async () => {
+    await running.close();
+    await box.stop();
+    await store.close();
+    lock.release();
+    return 0;
+  });
+  return undefined;
+}
+
+function defaultConfigFolder({ variables, home }: Environment): string {
+  return join(variables['XDG_CONFIG_HOME'] || join(home, '.config'), 'holdfast');
+}
+
+/** @param args what follows `holdfast` */
+export async function main(args: readonly string[]): Promise<void> {
+  const environment = terminalEnvironment();
+  try {
+    const code =
+      args[0] === 'server'
+        ? await serve(args.slice(1), environment)
+        : await run(args, environment, [], { verifyLog: (folder, own) => verifyStopped(folder, own, wasmFile()) });
+    if (code !== undefined) process.exitCode = code;
+  } catch (thrown) {
+    if (!(thrown instanceof Fault)) throw thrown;
+    environment.error(`holdfast: ${thrown.message}\n`);
+    process.exit(1);
+  }
+}

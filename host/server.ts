@@ -1,0 +1,76 @@
+/** What a running server needs besides its parts: figures, the API's document, files that people look for. */
+
+import type { Api } from './api/server.ts';
+import type { AuditLog } from './audit/index.ts';
+import type { Appliance } from './ports/appliance.ts';
+import type { ValueMap } from './ports/value.ts';
+import type { Services } from './services.ts';
+
+export interface FigureParts {
+  readonly services: Services;
+  readonly audit: AuditLog;
+  readonly appliance: Appliance;
+  readonly api: Api | undefined;
+  readonly memoryBytes: number;
+  readonly uptimeSeconds: number;
+}
+
+interface Figure {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'gauge' | 'counter';
+  readonly value: number;
+  readonly label?: readonly [name: string, value: string];
+}
+
+function figures(parts: FigureParts): Figure[] {
+  const { services, audit, appliance, api } = parts;
+  const { usedBytes, mapBytes, rows } = services.barrier.store.statistics();
+  const { sealed, verifying, reasons } = appliance.status();
+  return [
+    { name: 'holdfast_sealed', help: '1 while the box is sealed.', type: 'gauge', value: sealed ? 1 : 0 },
+    {
+      name: 'holdfast_verifying',
+      help: '1 while the store is being verified.',
+      type: 'gauge',
+      value: verifying ? 1 : 0,
+    },
+    { name: 'holdfast_reasons', help: 'Sentences that health has to say.', type: 'gauge', value: reasons.length },
+    { name: 'holdfast_requests_in_flight', help: 'Requests under way.', type: 'gauge', value: api?.inFlight() ?? 0 },
+    { name: 'holdfast_store_used_bytes', help: 'Bytes of the store in use.', type: 'gauge', value: usedBytes },
+    { name: 'holdfast_store_map_bytes', help: 'Bytes of the store mapped.', type: 'gauge', value: mapBytes },
+    ...Object.entries(rows).map(
+      ([table, value]): Figure => ({
+        name: 'holdfast_store_rows',
+        help: 'Rows of the store.',
+        type: 'gauge',
+        value,
+        label: ['table', table],
+      }),
+    ),
+    { name: 'holdfast_audit_leaves_total', help: 'Leaves of the audit log.', type: 'counter', value: audit.size },
+    {
+      name: 'holdfast_expiry_stuck',
+      help: 'What is due and could not be ended yet.',
+      type: 'gauge',
+      value: services.expiry.stuck,
+    },
+    { name: 'process_resident_memory_bytes', help: 'Resident memory.', type: 'gauge', value: parts.memoryBytes },
+    { name: 'process_uptime_seconds', help: 'Seconds since the start.', type: 'gauge', value: parts.uptimeSeconds },
+  ];
+}
+
+/** Prometheus text (exposition format 0.0.4) and the same as JSON. */
+export function metrics(parts: FigureParts): { readonly text: string; readonly json: ValueMap } {
+  const all = figures(parts);
+  const seen = new Set<string>();
+  const lines = all.flatMap(({ name, help, type, value, label }) => {
+    const head = seen.has(name) ? [] : [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`];
+    seen.add(name);
+    return [...head, `${name}${label === undefined ? '' : `{${label[0]}="${label[1]}"}`} ${value}`];
+  });
+  const json = Object.fromEntries(
+    all.map(({ name, value, label }) => [label === undefined ? name : `${name}.${label[1]}`, value]),
+  );
+  return { text: `${lines.join('\n')}\n`, json };
+}
