@@ -1,5 +1,6 @@
 /** The state of the box, for the endpoints that answer before any token can be checked. Implemented by host/seal. */
 import type { Secret } from '../secret.ts';
+import type { SlotKind } from './seal-slot.ts';
 
 export interface SealStatus {
   readonly type: 'shamir' | 'tpm2' | 'pkcs11' | 'keyfile';
@@ -11,7 +12,7 @@ export interface SealStatus {
   readonly progress: number;
   readonly nonce: string;
   /** Which slot opened the box, e.g. `keyfile`; undefined while sealed. */
-  readonly openedBy?: string;
+  readonly openedBy?: SlotKind;
   readonly clusterId: string;
   readonly reasons: readonly string[];
   /** Fingerprint check still running in slices. */
