@@ -264,31 +264,10 @@ export function xor4(out: usize, input: usize, key: usize, counter: u32, nonce: 
   high = i8x16.shuffle(x2, x3, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
   x0 = i8x16.shuffle(x0, x1, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
   x2 = i8x16.shuffle(x2, x3, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
-  v128.store(
-    out,
-    v128.xor(v128.load(input), i8x16.shuffle(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)),
-  );
-  v128.store(
-    out,
-    v128.xor(
-      v128.load(input, 64),
-      i8x16.shuffle(low, high, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
-    ),
-    64,
-  );
-  v128.store(
-    out,
-    v128.xor(v128.load(input, 128), i8x16.shuffle(x0, x2, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)),
-    128,
-  );
-  v128.store(
-    out,
-    v128.xor(
-      v128.load(input, 192),
-      i8x16.shuffle(x0, x2, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
-    ),
-    192,
-  );
+  v128.store(out, v128.xor(v128.load(input), i8x16.shuffle(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)));
+  v128.store(out, v128.xor(v128.load(input, 64), i8x16.shuffle(low, high, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)), 64);
+  v128.store(out, v128.xor(v128.load(input, 128), i8x16.shuffle(x0, x2, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)), 128);
+  v128.store(out, v128.xor(v128.load(input, 192), i8x16.shuffle(x0, x2, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)), 192);
   x4 = i32x4.add(x4, v128.load32_splat(key, 0));
   x5 = i32x4.add(x5, v128.load32_splat(key, 4));
   x6 = i32x4.add(x6, v128.load32_splat(key, 8));
@@ -297,32 +276,10 @@ export function xor4(out: usize, input: usize, key: usize, counter: u32, nonce: 
   high = i8x16.shuffle(x6, x7, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
   x4 = i8x16.shuffle(x4, x5, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
   x6 = i8x16.shuffle(x6, x7, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
-  v128.store(
-    out,
-    v128.xor(v128.load(input, 16), i8x16.shuffle(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)),
-    16,
-  );
-  v128.store(
-    out,
-    v128.xor(
-      v128.load(input, 80),
-      i8x16.shuffle(low, high, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
-    ),
-    80,
-  );
-  v128.store(
-    out,
-    v128.xor(v128.load(input, 144), i8x16.shuffle(x4, x6, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)),
-    144,
-  );
-  v128.store(
-    out,
-    v128.xor(
-      v128.load(input, 208),
-      i8x16.shuffle(x4, x6, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
-    ),
-    208,
-  );
+  v128.store(out, v128.xor(v128.load(input, 16), i8x16.shuffle(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)), 16);
+  v128.store(out, v128.xor(v128.load(input, 80), i8x16.shuffle(low, high, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)), 80);
+  v128.store(out, v128.xor(v128.load(input, 144), i8x16.shuffle(x4, x6, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)), 144);
+  v128.store(out, v128.xor(v128.load(input, 208), i8x16.shuffle(x4, x6, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)), 208);
   x8 = i32x4.add(x8, v128.load32_splat(key, 16));
   x9 = i32x4.add(x9, v128.load32_splat(key, 20));
   x10 = i32x4.add(x10, v128.load32_splat(key, 24));
@@ -331,32 +288,10 @@ export function xor4(out: usize, input: usize, key: usize, counter: u32, nonce: 
   high = i8x16.shuffle(x10, x11, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
   x8 = i8x16.shuffle(x8, x9, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
   x10 = i8x16.shuffle(x10, x11, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
-  v128.store(
-    out,
-    v128.xor(v128.load(input, 32), i8x16.shuffle(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)),
-    32,
-  );
-  v128.store(
-    out,
-    v128.xor(
-      v128.load(input, 96),
-      i8x16.shuffle(low, high, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
-    ),
-    96,
-  );
-  v128.store(
-    out,
-    v128.xor(v128.load(input, 160), i8x16.shuffle(x8, x10, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)),
-    160,
-  );
-  v128.store(
-    out,
-    v128.xor(
-      v128.load(input, 224),
-      i8x16.shuffle(x8, x10, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
-    ),
-    224,
-  );
+  v128.store(out, v128.xor(v128.load(input, 32), i8x16.shuffle(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)), 32);
+  v128.store(out, v128.xor(v128.load(input, 96), i8x16.shuffle(low, high, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)), 96);
+  v128.store(out, v128.xor(v128.load(input, 160), i8x16.shuffle(x8, x10, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)), 160);
+  v128.store(out, v128.xor(v128.load(input, 224), i8x16.shuffle(x8, x10, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)), 224);
   x12 = i32x4.add(x12, counters);
   x13 = i32x4.add(x13, v128.load32_splat(nonce, 0));
   x14 = i32x4.add(x14, v128.load32_splat(nonce, 4));
@@ -365,30 +300,8 @@ export function xor4(out: usize, input: usize, key: usize, counter: u32, nonce: 
   high = i8x16.shuffle(x14, x15, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
   x12 = i8x16.shuffle(x12, x13, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
   x14 = i8x16.shuffle(x14, x15, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
-  v128.store(
-    out,
-    v128.xor(v128.load(input, 48), i8x16.shuffle(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)),
-    48,
-  );
-  v128.store(
-    out,
-    v128.xor(
-      v128.load(input, 112),
-      i8x16.shuffle(low, high, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
-    ),
-    112,
-  );
-  v128.store(
-    out,
-    v128.xor(v128.load(input, 176), i8x16.shuffle(x12, x14, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)),
-    176,
-  );
-  v128.store(
-    out,
-    v128.xor(
-      v128.load(input, 240),
-      i8x16.shuffle(x12, x14, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
-    ),
-    240,
-  );
+  v128.store(out, v128.xor(v128.load(input, 48), i8x16.shuffle(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)), 48);
+  v128.store(out, v128.xor(v128.load(input, 112), i8x16.shuffle(low, high, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)), 112);
+  v128.store(out, v128.xor(v128.load(input, 176), i8x16.shuffle(x12, x14, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)), 176);
+  v128.store(out, v128.xor(v128.load(input, 240), i8x16.shuffle(x12, x14, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)), 240);
 }

@@ -1,5 +1,5 @@
 /** HMAC-SHA256 (RFC 2104) with the two padded keys hashed once. */
-import { copy, storeU32, wipe } from '../bytes';
+import { copy, wipe } from '../bytes';
 import { SHA256_CONTEXT_SIZE, sha256, sha256Finish, sha256Start, sha256Update } from './sha256';
 
 /** The states after the inner and the outer padded key. */
