@@ -33,6 +33,7 @@ import {
   policyCommit,
   policyMemory,
 } from './policy/index';
+import * as root from './root';
 import { locate, locateNames, nameKey, open, openName, openTable, sealName, sealRecord, sealTable } from './rows';
 import * as shamir from './shamir';
 import * as tokens from './tokens';
@@ -94,14 +95,14 @@ export function createKeyring(nowMs: f64): u32 {
 
 /** IN: dh, enc, recipient (32 each), context. */
 export function wrapRoot(contextLength: u32): u32 {
-  const status = keyring.wrapRoot(IN, contextLength);
+  const status = root.wrapRoot(IN, contextLength);
   wipe(IN, 32);
   return status;
 }
 
 /** IN: as wrapRoot, then the wrapped root. */
 export function unwrapRoot(contextLength: u32, wrappedLength: u32): u32 {
-  const status = keyring.unwrapRoot(IN, contextLength, IN + 96 + contextLength, wrappedLength);
+  const status = root.unwrapRoot(IN, contextLength, IN + 96 + contextLength, wrappedLength);
   wipe(IN, 32);
   return status;
 }
@@ -254,7 +255,7 @@ export function shamirCombine(shareLength: u32, count: u32): u32 {
 
 /** For the self-check of DHKEM against RFC 9180's vectors: IN dh, enc, recipient; OUT shared secret. */
 export function dhkem(): void {
-  keyring.dhkem(OUT, IN, IN + 32, IN + 64);
+  root.dhkem(OUT, IN, IN + 32, IN + 64);
 }
 
 /** The facade wipes what it has read of a secret. */

@@ -39,6 +39,12 @@ export interface DispatchParts {
   readonly lease: LeaseTime;
 }
 
+/** What a path lacks; undefined: a mount. */
+type Missing = 'path' | 'operation' | 'value' | undefined;
+
+/** A patch of what is not there: 404 without a body, unlike a read. */
+const NOTHING_TO_PATCH: Answer = { status: 404, raw: { contentType: 'application/json', body: '' } };
+
 interface Begun {
   readonly decision: Decision;
   readonly token: TokenInfo | undefined;
@@ -109,12 +115,16 @@ export class Dispatch implements Dispatcher {
     const mount = this.#parts.mounts.byId(Buffer.from(route.mountId).toString('hex'));
     if (mount === undefined) return await this.#absent(request, undefined);
     const found = this.#parts.registry.router(route.type).find(route.relative, request.verb);
-    if (found === 'path' || found === 'operation') return await this.#absent(request, found);
+    const writes = request.verb === 'write' || request.verb === 'patch';
+    if (route.trailingSlash && writes && (typeof found === 'string' || found.operation.slash !== true)) {
+      return error(400, "cannot write to a path ending in '/'");
+    }
+    if (found === 'path' || found === 'operation') {
+      // The top of a mount holds nothing to read: that is no unknown path.
+      return await this.#absent(request, found === 'path' && route.relative === '' ? 'value' : found);
+    }
     if (route.trailingSlash && request.verb !== 'list' && found.operation.slash !== true) {
-      const writes = request.verb === 'write' || request.verb === 'patch';
-      return writes
-        ? error(400, "cannot write to a path ending in '/'")
-        : error(400, "only a list takes a path ending in '/'");
+      return error(400, "only a list takes a path ending in '/'");
     }
     return await this.#run(request, mount, found);
   }
@@ -296,10 +306,11 @@ export class Dispatch implements Dispatcher {
     }
     const warned = withWarnings(plain, warnings);
     if (warned === undefined && request.verb === 'read') return { outbound: NOTHING, answer: undefined };
-    if (warned?.status === 404 && warned.data === undefined && warned.warnings === undefined) {
+    if (warned?.status === 404 && warned.data === undefined && request.verb !== 'patch') {
       return { outbound: NOTHING, answer: undefined };
     }
-    const answer = await this.#wrapped(request, decision.grant, warned);
+    const absent = warned?.status === 404 && warned.data === undefined;
+    const answer = absent ? NOTHING_TO_PATCH : await this.#wrapped(request, decision.grant, warned);
     return {
       outbound: {
         kind: 'answer',
@@ -333,7 +344,7 @@ export class Dispatch implements Dispatcher {
    *
    * @param missing undefined: no mount; else what the engine does not have
    */
-  async #absent(request: Inbound, missing: 'path' | 'operation' | undefined): Promise<Outbound | 'again'> {
+  async #absent(request: Inbound, missing: Missing): Promise<Outbound | 'again'> {
     this.#core.route(ABSENT_PATH);
     const found = this.#parts.registry.router('system').find('internal/absent', 'help');
     if (found === 'path' || found === 'operation') throw new Error('the operation for absent paths is not declared');
@@ -349,7 +360,7 @@ export class Dispatch implements Dispatcher {
     return spent ? outbound : 'again';
   }
 
-  #absence(request: Inbound, grant: number, missing: 'path' | 'operation' | undefined): Outbound {
+  #absence(request: Inbound, grant: number, missing: Missing): Outbound {
     const isList = request.verb === 'list';
     const path = isList && !request.path.endsWith('/') ? `${request.path}/` : request.path;
     const payload = this.#core.tokenPayload(grant);
@@ -363,6 +374,7 @@ export class Dispatch implements Dispatcher {
       help: ['read'],
     }[request.verb];
     if (!allowed.includes('root') && !wanted.some((capability) => allowed.includes(capability))) return POLICY_REFUSED;
+    if (missing === 'value') return NOTHING;
     if (missing === 'operation') return wrapped(405, 'unsupported operation');
     if (missing === 'path') return wrapped(404, 'unsupported path');
     return error(404, `no handler for route "${path}". route entry not found.`);

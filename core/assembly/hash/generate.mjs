@@ -26,6 +26,10 @@ const scalar = {
   xor: (...terms) => terms.join(' ^ '),
   and: (a, b) => `(${a} & ${b})`,
   rotr: (x, n) => `rotr<u32>(${x}, ${n})`,
+  // Rotations within rotations: a rotation overwrites its operand on x86, so each one outside costs a copy more.
+  turn: (x, y, first, second) => `rotr<u32>(rotr<u32>(${x}, ${first}) ^ ${y}, ${second})`,
+  thrice: (x, first, second, third) =>
+    `rotr<u32>(rotr<u32>(rotr<u32>(${x}, ${first}) ^ ${x}, ${second}) ^ ${x}, ${third})`,
   shr: (x, n) => `(${x} >>> ${n})`,
   group: (x) => `(${x})`,
   constant: (k) => k,
@@ -39,6 +43,8 @@ const lanes = {
   xor: nest('v128.xor'),
   and: nest('v128.and'),
   rotr: (x, n) => `v128.or(i32x4.shr_u(${x}, ${n}), i32x4.shl(${x}, ${32 - n}))`,
+  turn: (x, y, first, second) => lanes.rotr(lanes.xor(lanes.rotr(x, first), y), second),
+  thrice: (x, first, second, third) => lanes.rotr(lanes.xor(lanes.turn(x, x, first, second), x), third),
   shr: (x, n) => `i32x4.shr_u(${x}, ${n})`,
   group: (x) => x,
   constant: (k) => `i32x4.splat(${k})`,
@@ -51,19 +57,19 @@ function round(o, t) {
   const lines = [];
   if (t >= 16) {
     const [x, y] = [w(t - 15), w(t - 2)];
-    const s0 = o.group(o.xor(o.rotr(x, 7), o.rotr(x, 18), o.shr(x, 3)));
-    const s1 = o.group(o.xor(o.rotr(y, 17), o.rotr(y, 19), o.shr(y, 10)));
+    const s0 = o.group(o.xor(o.turn(x, x, 11, 7), o.shr(x, 3)));
+    const s1 = o.group(o.xor(o.turn(y, y, 2, 17), o.shr(y, 10)));
     lines.push(`${w(t)} = ${o.add(w(t), s0, w(t - 7), s1)};`);
   }
-  const sum1 = o.group(o.xor(o.rotr(e, 6), o.rotr(e, 11), o.rotr(e, 25)));
+  const sum1 = o.thrice(e, 14, 5, 6);
   const choose = o.group(o.xor(o.and(e, o.group(o.xor(f, g))), g));
-  lines.push(`${h} = ${o.add(h, sum1, choose, o.constant(K[t]), w(t))};`);
+  lines.push(`${h} = ${o.add(h, o.constant(K[t]), w(t), choose, sum1)};`);
   lines.push(`${d} = ${o.add(d, h)};`);
-  const sum0 = o.group(o.xor(o.rotr(a, 2), o.rotr(a, 13), o.rotr(a, 22)));
+  const sum0 = o.thrice(a, 9, 11, 2);
   // b ^ c of this round is a ^ b of the last one.
   lines.push(`ab = ${o.xor(a, b)};`);
   const majority = o.group(o.xor(o.and('ab', 'bc'), b));
-  lines.push(`${h} = ${o.add(h, sum0, majority)};`);
+  lines.push(`${h} = ${o.add(h, majority, sum0)};`);
   lines.push('bc = ab;');
   return lines;
 }

@@ -2,7 +2,6 @@
 import { open, type Transaction as ReadTransaction, type RootDatabase } from 'lmdb';
 import { KEY_SIZE_MAX, type RangeOptions, type Row, TABLES, type Table } from '../../ports/store.ts';
 import { afterPrefix, type Base, type RowKey, rangeBounds } from '../transaction.ts';
-import { mendLmdb } from './mend.ts';
 
 /** Keys are bytes, and so are values: what lmdb-js calls binary. */
 export type Environment = Omit<RootDatabase<Buffer, Uint8Array>, 'getBinaryFast'> & {
@@ -16,7 +15,6 @@ export type Environment = Omit<RootDatabase<Buffer, Uint8Array>, 'getBinaryFast'
  * @param mapBytes  first size of the map; lmdb-js enlarges it as the file grows
  */
 export function openEnvironment(path: string, mapBytes: number): Environment {
-  mendLmdb();
   // lmdb-js takes more options than its types say: safeRestore and permissionsMode among them.
   const options = {
     path,

@@ -6,23 +6,26 @@ import { lockFolder } from '../../../host/system/lock.ts';
 import { serveChecks } from '../checker.ts';
 import { putsOf, SLOTS, SUMMED, SumWitness } from './rows.ts';
 
-/** A slot's history as marks tell it: the last acknowledged commit, and one that may have been under way. */
+/**
+ * A slot's history as marks tell it: the last acknowledged commit, and those tried since that may have been under way when
+ * a process was killed (one a round: each may have been committed without its acknowledgement).
+ */
 interface History {
   acked: number | undefined;
-  tried: number | undefined;
+  tried: number[];
 }
 
 /** @param marks  lines of the load, `try ID SLOT` and `ack ID SLOT`, in order */
 function historiesOf(marks: readonly string[]): History[] {
-  const slots: History[] = Array.from({ length: SLOTS }, () => ({ acked: undefined, tried: undefined }));
+  const slots: History[] = Array.from({ length: SLOTS }, () => ({ acked: undefined, tried: [] }));
   for (const mark of marks) {
     const [word, id, slot] = mark.split(' ');
     const history = slots[Number(slot)];
     if (history === undefined) continue;
-    if (word === 'try') history.tried = Number(id);
+    if (word === 'try') history.tried.push(Number(id));
     else {
       history.acked = Number(id);
-      history.tried = undefined;
+      history.tried = [];
     }
   }
   return slots;
@@ -55,8 +58,8 @@ async function checkStore(folder: string, marks: readonly string[]): Promise<str
       for (const [slot, { acked, tried }] of historiesOf(marks).entries()) {
         const state = stateOf(store, slot);
         if (state === stateAfter(acked, slot)) continue;
-        if (tried !== undefined && state === stateAfter(tried, slot)) continue;
-        wrong.push(`slot ${slot} is neither as acknowledged in ${acked} nor as tried in ${tried}`);
+        if (tried.some((id) => state === stateAfter(id, slot))) continue;
+        wrong.push(`slot ${slot} is neither as acknowledged in ${acked} nor as tried in ${tried.join(', ')}`);
       }
       await store.commit({ puts: [{ table: 'policy', key: Buffer.from('after'), value: Buffer.from('the cut') }] });
     } finally {
