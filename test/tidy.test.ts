@@ -127,7 +127,7 @@ const WORDS: readonly { readonly word: RegExp; readonly except: readonly string[
 
 const SILENCED = /@ts-(ignore|expect-error|nocheck)|biome-ignore|eslint-disable/;
 const UNFINISHED = /\b(TODO|FIXME|XXX|HACK)\b/;
-const LINES_MAX = 500;
+const LINES_MAX = 600;
 
 /** Comments may name what code may not say. */
 const codeOf = (text: string): string => text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/.*$/gm, '$1');
