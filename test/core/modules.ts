@@ -1,6 +1,6 @@
 /**
  * The WASM modules that tests of core load: the shipped one, and parts compiled alone because the shipped one does not
- * export them. With HOLDFAST_COVERAGE_DIR set (test/core/coverage/), the instrumented twins of that folder are taken.
+ * export them. With HOLDFAST_COVERAGE_DIR set (test/core/branch-coverage/), the instrumented twins of that folder are taken.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -27,7 +27,7 @@ interface AscConfig {
 /**
  * Compiles one entry with the options of asconfig.json.
  *
- * @param target   of asconfig.json: `release` as shipped, `coverage` at -O0 with a source map beside it
+ * @param target   of asconfig.json: `release` as shipped, `coverage` at -O0 with names, and a source map beside it
  * @param outFile  absolute; replaced at once, so that test files that compile at the same time do not disturb each other
  * @throws Error with the compiler's messages
  */
@@ -38,7 +38,8 @@ export function compile(entry: string, target: 'release' | 'coverage', outFile: 
   const { outFile: _shipped, ...options } = { outFile: '', ...config.targets[target] };
   const own = join(folder, 'asconfig.json');
   // The entries of the shipped configuration would be compiled too, so each module has a configuration of its own.
-  writeFileSync(own, JSON.stringify({ options: { ...config.options, ...options } }));
+  const names = target === 'coverage' ? { debug: true } : {};
+  writeFileSync(own, JSON.stringify({ options: { ...config.options, ...options, ...names } }));
   const out = join(folder, 'out.wasm');
   const asc = join(root, 'node_modules/assemblyscript/bin/asc.js');
   const run = spawnSync(process.execPath, [asc, entry, '--config', own, '--outFile', out], {
