@@ -25,3 +25,4 @@ export {
   sha256Update,
 } from '../../../../core/assembly/hash/sha256';
 export { shamirCombine, shamirSplit } from '../../../../core/assembly/shamir';
+export { leakyEqualBytes } from './leaky';
