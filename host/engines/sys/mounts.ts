@@ -83,6 +83,7 @@ function describe(mount: MountRecord): ValueMap {
     plugin_version: '',
     running_plugin_version: '',
     running_sha256: '',
+    deprecation_status: 'supported',
     config: {
       default_lease_ttl: mount.defaultLeaseTtl,
       max_lease_ttl: mount.maxLeaseTtl,
