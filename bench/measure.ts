@@ -1,0 +1,45 @@
+/** Contenders measured in turns within one run, so that noise of the machine meets all of them alike. */
+
+export interface MeasureOptions {
+  /** How often each contender has its turn. */
+  readonly rounds: number;
+  /** Nanoseconds of one turn; how many calls that is, is found out first. */
+  readonly turnNs: number;
+}
+
+export const SMALL: MeasureOptions = { rounds: 3, turnNs: 100_000 };
+export const FULL: MeasureOptions = { rounds: 31, turnNs: 4_000_000 };
+
+function turn(work: () => void, calls: number): number {
+  const began = process.hrtime.bigint();
+  for (let i = 0; i < calls; i++) work();
+  return Number(process.hrtime.bigint() - began) / calls;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[sorted.length >> 1] ?? Number.NaN;
+}
+
+/** @returns nanoseconds a call, the median over its turns, by name */
+export function measure<Name extends string>(
+  contenders: Readonly<Record<Name, () => void>>,
+  { rounds, turnNs }: MeasureOptions,
+): Record<Name, number> {
+  const names = Object.keys(contenders) as Name[];
+  const calls = new Map<Name, number>();
+  for (const name of names) {
+    turn(contenders[name], 1);
+    const first = turn(contenders[name], Math.max(1, Math.min(2000, Math.floor(turnNs / 20_000))));
+    calls.set(name, Math.max(1, Math.round(turnNs / Math.max(first, 1))));
+  }
+  const times = new Map<Name, number[]>(names.map((name) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    // Each round begins with another one: nobody always comes after the greediest for memory.
+    for (let i = 0; i < names.length; i++) {
+      const name = names[(i + round) % names.length] as Name;
+      times.get(name)?.push(turn(contenders[name], calls.get(name) ?? 1));
+    }
+  }
+  return Object.fromEntries(names.map((name) => [name, median(times.get(name) ?? [])])) as Record<Name, number>;
+}
