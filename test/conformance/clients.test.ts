@@ -101,12 +101,10 @@ describe('node-vault', () => {
     });
     await run('tokenRenew', { token: made.auth.client_token });
     await run('tokenRevoke', { token: made.auth.client_token });
-    const next = async () =>
-      (
-        (await fresh()['tokenCreate']?.({ policies: ['default'] })) as {
-          auth: { client_token: string; accessor: string };
-        }
-      ).auth;
+    const next = async () => {
+      const made = await fresh()['tokenCreate']?.({ policies: ['default'] });
+      return (made as { auth: { client_token: string; accessor: string } }).auth;
+    };
     await run('tokenRevokeAccessor', { accessor: (await next()).accessor });
     await run('tokenRevokeOrphan', { token: (await next()).client_token });
     const own = make({ endpoint: server.address, token: (await next()).client_token });
