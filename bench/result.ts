@@ -66,7 +66,8 @@ export function renderResult(result: BenchResult): string {
     const rivals = Object.entries(row.rivals).map(([name, value]) => `${name} ${figure(value)}`);
     const ratio = row.ratio === undefined ? '' : ` | ${row.ratio.toFixed(2)}x`;
     const reach = row.reach === undefined ? '' : ` | reach ${row.reach}: ${row.met === true ? 'met' : 'NOT met'}`;
-    return `  ${row.what}: ${figure(row.ours)} ${row.unit} (${rivals.join(', ')})${ratio}${reach}`;
+    const beside = rivals.length === 0 ? '' : ` (${rivals.join(', ')})`;
+    return `  ${row.what}: ${figure(row.ours)} ${row.unit}${beside}${ratio}${reach}`;
   });
   return [`${result.name} (${result.commit}, ${result.node}, ${result.cpu})`, ...lines].join('\n');
 }
