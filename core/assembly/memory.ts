@@ -59,6 +59,9 @@ export const GRANT_SIZE: u32 = 28_672;
 /** Policies: working memory and two arenas. */
 export const POLICIES: usize = 0x3000000;
 export const POLICIES_SIZE: u32 = 25_231_360;
+/** Plaintext whose tag is not verified yet: cipher/xchacha20poly1305.ts. */
+export const STAGE: usize = 0x4900000;
+export const STAGE_SIZE: u32 = 1_048_576;
 
 let poolAt: u32 = POOL_SIZE;
 

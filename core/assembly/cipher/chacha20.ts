@@ -1,5 +1,5 @@
 /** ChaCha20 (RFC 8439 section 2.4) out of the straight-line rounds of rounds.ts. */
-import { wipe } from '../bytes';
+import { wipeVectors } from '../bytes';
 import { stream2, xor4 } from './rounds';
 
 export { hchacha20 } from './rounds';
@@ -37,5 +37,5 @@ export function chacha20(out: usize, key: usize, counter: u32, nonce: usize, inp
     stream2(scratch, key, counter, nonce);
     xorBytes(out, input, scratch, length);
   }
-  wipe(scratch, 256);
+  wipeVectors(scratch, 16);
 }

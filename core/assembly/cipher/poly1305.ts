@@ -5,13 +5,13 @@
  * Bounds, in units of 2^32 with the message added: h1, h2 <= 2, h3 <= 4 + 1 + 1 (the bit above the block), and h0 <= 2 + 5/64
  * (h0 + 10), that is 3.02. The largest sum of products is 3.02 + 5/4 (2 + 2 + 6) = 15.52 units of 2^60: it fits 64 bits.
  */
-import { wipe } from '../bytes';
+import { wipeVectors } from '../bytes';
 
 const MASK: u64 = 0xffffffff;
 const MASK_TOP: u64 = 0x3ffffffff;
 
-/** h 4 × 8, r 4 × 8, the key's second half 16; then one padded block. */
-const state = memory.data(80, 16);
+/** h 4 × 8, r 4 × 8, the key's second half 16; then one padded block. `xor4poly` continues the first two. */
+export const polyState = memory.data(80, 16);
 const padded = memory.data(16, 16);
 const R: u32 = 32;
 const PAD: u32 = 64;
@@ -19,28 +19,28 @@ const PAD: u32 = 64;
 /** @param key one-time key, 32 bytes */
 // constant-time
 export function polyStart(key: usize): void {
-  wipe(state, 32);
-  store<u64>(state, <u64>(load<u32>(key) & 0x0fffffff), R);
-  store<u64>(state, <u64>(load<u32>(key, 4) & 0x0ffffffc), R + 8);
-  store<u64>(state, <u64>(load<u32>(key, 8) & 0x0ffffffc), R + 16);
-  store<u64>(state, <u64>(load<u32>(key, 12) & 0x0ffffffc), R + 24);
-  v128.store(state, v128.load(key, 16), PAD);
+  wipeVectors(polyState, 2);
+  store<u64>(polyState, <u64>(load<u32>(key) & 0x0fffffff), R);
+  store<u64>(polyState, <u64>(load<u32>(key, 4) & 0x0ffffffc), R + 8);
+  store<u64>(polyState, <u64>(load<u32>(key, 8) & 0x0ffffffc), R + 16);
+  store<u64>(polyState, <u64>(load<u32>(key, 12) & 0x0ffffffc), R + 24);
+  v128.store(polyState, v128.load(key, 16), PAD);
 }
 
 /** Whole blocks of 16 bytes. */
 // constant-time
 function blocks(data: usize, count: u32): void {
-  const r0 = load<u64>(state, R);
-  const r1 = load<u64>(state, R + 8);
-  const r2 = load<u64>(state, R + 16);
-  const r3 = load<u64>(state, R + 24);
+  const r0 = load<u64>(polyState, R);
+  const r1 = load<u64>(polyState, R + 8);
+  const r2 = load<u64>(polyState, R + 16);
+  const r3 = load<u64>(polyState, R + 24);
   const s1 = r1 + (r1 >> 2);
   const s2 = r2 + (r2 >> 2);
   const s3 = r3 + (r3 >> 2);
-  let h0 = load<u64>(state);
-  let h1 = load<u64>(state, 8);
-  let h2 = load<u64>(state, 16);
-  let h3 = load<u64>(state, 24);
+  let h0 = load<u64>(polyState);
+  let h1 = load<u64>(polyState, 8);
+  let h2 = load<u64>(polyState, 16);
+  let h3 = load<u64>(polyState, 24);
   for (let left = count; left != 0; left--) {
     h0 += <u64>load<u32>(data);
     h1 += <u64>load<u32>(data, 4);
@@ -56,19 +56,22 @@ function blocks(data: usize, count: u32): void {
     h2 = d2 & MASK;
     h3 = d3 & MASK_TOP;
   }
-  store<u64>(state, h0);
-  store<u64>(state, h1, 8);
-  store<u64>(state, h2, 16);
-  store<u64>(state, h3, 24);
+  store<u64>(polyState, h0);
+  store<u64>(polyState, h1, 8);
+  store<u64>(polyState, h2, 16);
+  store<u64>(polyState, h3, 24);
 }
 
-/** Message parts, each padded with zeros to 16 bytes as the AEAD construction wants it. */
+/**
+ * Message parts, each padded with zeros to 16 bytes as the AEAD construction wants it. The last block is read whole and
+ * cut, so up to 15 bytes behind the part are read: no region ends where memory does.
+ */
 export function polyPadded(data: usize, length: u32): void {
   blocks(data, length >>> 4);
   const rest = length & 15;
   if (rest != 0) {
-    memory.fill(padded, 0, 16);
-    memory.copy(padded, data + length - rest, rest);
+    const kept = i8x16.lt_u(i8x16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), i8x16.splat(<i8>rest));
+    v128.store(padded, v128.and(v128.load(data + length - rest), kept));
     blocks(padded, 1);
   }
 }
@@ -76,10 +79,10 @@ export function polyPadded(data: usize, length: u32): void {
 /** Writes the tag, 16 bytes, and forgets key and message. */
 // constant-time
 export function polyFinish(out: usize): void {
-  let h0 = load<u64>(state);
-  let h1 = load<u64>(state, 8) + (h0 >> 32);
-  let h2 = load<u64>(state, 16) + (h1 >> 32);
-  let h3 = load<u64>(state, 24) + (h2 >> 32);
+  let h0 = load<u64>(polyState);
+  let h1 = load<u64>(polyState, 8) + (h0 >> 32);
+  let h2 = load<u64>(polyState, 16) + (h1 >> 32);
+  let h3 = load<u64>(polyState, 24) + (h2 >> 32);
   // Now below 2^131; what is above 2^130 comes back times 5, and then once more.
   h0 = (h0 & MASK) + (h3 >> 34) * 5;
   h1 = (h1 & MASK) + (h0 >> 32);
@@ -101,12 +104,12 @@ export function polyFinish(out: usize): void {
   const highReduced = (g2 & MASK) | (g3 << 32);
   const lower = (low & ~reduced) | (lowReduced & reduced);
   const upper = (high & ~reduced) | (highReduced & reduced);
-  const sum = lower + load<u64>(state, PAD);
+  const sum = lower + load<u64>(polyState, PAD);
   // The carry without a comparison: out of bit 63 of the sum.
-  const carry = ((lower & load<u64>(state, PAD)) | ((lower | load<u64>(state, PAD)) & ~sum)) >> 63;
-  const sumUpper = upper + load<u64>(state, PAD + 8) + carry;
+  const carry = ((lower & load<u64>(polyState, PAD)) | ((lower | load<u64>(polyState, PAD)) & ~sum)) >> 63;
+  const sumUpper = upper + load<u64>(polyState, PAD + 8) + carry;
   store<u64>(out, sum);
   store<u64>(out, sumUpper, 8);
-  wipe(state, 80);
-  wipe(padded, 16);
+  wipeVectors(polyState, 5);
+  wipeVectors(padded, 1);
 }

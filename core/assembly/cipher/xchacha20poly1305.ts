@@ -1,13 +1,17 @@
 /** ChaCha20-Poly1305 (RFC 8439 section 2.8) and XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03 section 2). */
-import { copy, equalBytes, wipe } from '../bytes';
+import { copy, equalBytes, wipe, wipeVectors } from '../bytes';
+import { STAGE, STAGE_SIZE } from '../memory';
 import { chacha20, xorBytes } from './chacha20';
-import { polyFinish, polyPadded, polyStart } from './poly1305';
-import { hchacha20, stream2, xor4 } from './rounds';
+import { polyFinish, polyPadded, polyStart, polyState } from './poly1305';
+import { hchacha20, stream2, xor4, xor4poly } from './rounds';
 
-/** Key stream of the first blocks: the Poly1305 key is block 0's first half, the message begins with block 1. */
+/**
+ * Key stream of the first blocks, zeros in between: the Poly1305 key is block 0's first half, the message begins with
+ * block 1.
+ */
 const head = memory.data(256, 16);
 const HEAD_SIZE: u32 = 192;
-/** What two blocks in rows give: they cost less than four in lanes. */
+/** Up to here two blocks in rows do, which cost less than four in lanes. */
 const SHORT_SIZE: u32 = 64;
 
 const subkey = memory.data(32, 16);
@@ -15,22 +19,16 @@ const nonce12 = memory.data(16, 16);
 const lengths = memory.data(16, 16);
 const tag = memory.data(16, 16);
 
-function begin(key: usize, nonce: usize, length: u32): void {
+function begin(key: usize, nonce: usize, ad: usize, adLength: u32, length: u32): void {
   if (length <= SHORT_SIZE) stream2(head, key, 0, nonce);
   else xor4(head, head, key, 0, nonce);
-}
-
-/** XORs the whole message: its beginning with what `begin` left. */
-function crypt(out: usize, key: usize, nonce: usize, input: usize, length: u32): void {
-  const short = length < HEAD_SIZE ? length : HEAD_SIZE;
-  xorBytes(out, input, head + 64, short);
-  if (length > HEAD_SIZE) chacha20(out + HEAD_SIZE, key, 4, nonce, input + HEAD_SIZE, length - HEAD_SIZE);
-}
-
-function authenticate(out: usize, ad: usize, adLength: u32, ciphertext: usize, length: u32): void {
   polyStart(head);
   polyPadded(ad, adLength);
-  polyPadded(ciphertext, length);
+}
+
+/** Takes the last of the ciphertext, then both lengths. */
+function finish(out: usize, rest: usize, restLength: u32, adLength: u32, length: u32): void {
+  polyPadded(rest, restLength);
   store<u64>(lengths, <u64>adLength);
   store<u64>(lengths, <u64>length, 8);
   polyPadded(lengths, 16);
@@ -47,10 +45,21 @@ export function chachaSeal(
   plaintext: usize,
   length: u32,
 ): void {
-  begin(key, nonce, length);
-  crypt(out, key, nonce, plaintext, length);
-  authenticate(out + length, ad, adLength, out, length);
-  wipe(head, 256);
+  begin(key, nonce, ad, adLength, length);
+  let done = min(length, HEAD_SIZE);
+  xorBytes(out, plaintext, head + 64, done);
+  let counter: u32 = 4;
+  let absorbed: u32 = 0;
+  while (length - done >= 256) {
+    // Poly1305 follows one step behind: first the 192 bytes of the head, then 256 at a time.
+    xor4poly(out + done, plaintext + done, key, counter, nonce, polyState, out + absorbed, (done - absorbed) >>> 5);
+    absorbed = done;
+    done += 256;
+    counter += 4;
+  }
+  if (done < length) chacha20(out + done, key, counter, nonce, plaintext + done, length - done);
+  finish(out + length, out + absorbed, length - absorbed, adLength, length);
+  wipeVectors(head, 16);
 }
 
 /** RFC 8439 section 2.8: nonce of 12 bytes. Otherwise as `xchachaOpen`. */
@@ -63,20 +72,38 @@ export function chachaOpen(
   ciphertext: usize,
   length: u32,
 ): u32 {
-  begin(key, nonce, length);
-  authenticate(tag, ad, adLength, ciphertext, length);
+  begin(key, nonce, ad, adLength, length);
+  const short = min(length, HEAD_SIZE);
+  let done = short;
+  let counter: u32 = 4;
+  let absorbed: u32 = 0;
+  if (length <= STAGE_SIZE) {
+    // Deciphered beside Poly1305, but to a place of our own until the tag is known.
+    while (length - done >= 256) {
+      xor4poly(STAGE + done, ciphertext + done, key, counter, nonce, polyState, ciphertext + absorbed, 8);
+      absorbed += 256;
+      done += 256;
+      counter += 4;
+    }
+  }
+  finish(tag, ciphertext + absorbed, length - absorbed, adLength, length);
   const good = equalBytes(tag, ciphertext + length, 16);
-  wipe(tag, 16);
+  wipeVectors(tag, 1);
   // The verdict is public; what is secret is the tag, and it was compared in constant time.
-  if (good == 1) crypt(out, key, nonce, ciphertext, length);
-  wipe(head, 256);
+  if (good == 1) {
+    xorBytes(out, ciphertext, head + 64, short);
+    if (done > short) copy(out + short, STAGE + short, done - short);
+    if (done < length) chacha20(out + done, key, counter, nonce, ciphertext + done, length - done);
+  }
+  if (done > short) wipe(STAGE + short, done - short);
+  wipeVectors(head, 16);
   return good;
 }
 
 function extend(key: usize, nonce: usize): void {
   hchacha20(subkey, key, nonce);
   store<u32>(nonce12, 0);
-  copy(nonce12 + 4, nonce + 16, 8);
+  store<u64>(nonce12, load<u64>(nonce, 16), 4);
 }
 
 /**
@@ -96,7 +123,7 @@ export function xchachaSeal(
 ): void {
   extend(key, nonce);
   chachaSeal(out, subkey, nonce12, ad, adLength, plaintext, length);
-  wipe(subkey, 32);
+  wipeVectors(subkey, 2);
 }
 
 /**
@@ -117,6 +144,6 @@ export function xchachaOpen(
 ): u32 {
   extend(key, nonce);
   const good = chachaOpen(out, subkey, nonce12, ad, adLength, ciphertext, length);
-  wipe(subkey, 32);
+  wipeVectors(subkey, 2);
   return good;
 }

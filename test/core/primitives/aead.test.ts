@@ -4,12 +4,14 @@ import { expect, test } from 'vitest';
 import { SeededRandom } from '../../reference/random.ts';
 import { AD, INPUT, KEY, NONCE, OUT, Primitives } from './load.ts';
 
+/** As in core/assembly/memory.ts. */
+const STAGE = 0x4900000;
 const core = new Primitives();
 const random = new SeededRandom(20);
 const [key, nonce, ad] = [random.bytes(32), random.bytes(24), random.bytes(13)];
 
 test('every flipped bit of ciphertext, tag, nonce, key and associated data is refused, and nothing is written', () => {
-  for (const length of [0, 1, 16, 63, 64, 65, 300]) {
+  for (const length of [0, 1, 16, 63, 64, 65, 300, 460]) {
     const sealed = core.seal(key, nonce, ad, random.bytes(length));
     const parts = [key, nonce, ad, sealed] as const;
     const MARK = Buffer.alloc(length + 64, 0xa5);
@@ -56,7 +58,7 @@ test('seals and opens in place', () => {
 });
 
 test('writes the sealed bytes and none behind them, the opened bytes and none behind them', () => {
-  for (const length of [0, 1, 60, 64, 100, 192, 250, 256, 320, 1000]) {
+  for (const length of [0, 1, 60, 64, 100, 192, 250, 256, 320, 447, 448, 449, 1000]) {
     core.put(OUT, Buffer.alloc(length + 300, 0x5a));
     const sealed = core.seal(key, nonce, ad, random.bytes(length));
     expect(core.get(OUT + length + 16, 284)).toEqual(Buffer.alloc(284, 0x5a));
@@ -68,17 +70,32 @@ test('writes the sealed bytes and none behind them, the opened bytes and none be
 
 test('leaves neither key, subkey, key stream nor plaintext in its scratch', () => {
   const fresh = new Primitives();
-  const plaintext = random.bytes(200);
+  const plaintext = random.bytes(900);
   const sealed = fresh.seal(key, nonce, ad, plaintext);
   expect(fresh.open(key, nonce, ad, sealed)).toEqual(plaintext);
   const subkey = fresh.hchacha20(key, nonce.subarray(0, 16));
-  const zeros = Buffer.alloc(216);
-  const stream = fresh.seal(key, nonce, ad, zeros).subarray(0, 200);
+  const zeros = Buffer.alloc(916);
+  const stream = fresh.seal(key, nonce, ad, zeros).subarray(0, 900);
   const block0 = fresh.chacha20(subkey, 0, Buffer.concat([Buffer.alloc(4), nonce.subarray(16)]), Buffer.alloc(64));
-  const scratch = fresh.memory.subarray(0, 0x100000);
+  const scratch = Buffer.concat([fresh.memory.subarray(0, 0x100000), fresh.memory.subarray(STAGE, STAGE + 2000)]);
   for (const secret of [key, subkey, stream, plaintext, block0]) {
     for (let at = 0; at + 8 <= secret.length; at += 4)
       expect(scratch.includes(secret.subarray(at, at + 8))).toBe(false);
+  }
+});
+
+test('what is longer than the stage of open seals, opens in place, and is refused untouched', () => {
+  for (const length of [1_048_576, 1_048_577, 1_048_576 + 300]) {
+    const plaintext = Buffer.alloc(length, random.bytes(1021));
+    const sealed = core.seal(key, nonce, ad, plaintext);
+    const open = (): number => core.call('xchachaOpen', INPUT, KEY, NONCE, AD, ad.length, INPUT, length);
+    core.put(INPUT, sealed);
+    expect(open()).toBe(1);
+    expect(core.get(INPUT, length).equals(plaintext)).toBe(true);
+    sealed[length] = (sealed[length] ?? 0) ^ 1;
+    core.put(INPUT, sealed);
+    expect(open()).toBe(0);
+    expect(core.get(INPUT, length + 16).equals(sealed)).toBe(true);
   }
 });
 
