@@ -5,7 +5,7 @@ import { xchachaOpen, xchachaSeal } from '../cipher/xchacha20poly1305';
 import { activeGrant, READ_TABLES } from '../grants';
 import { hkdf, hkdfExpand, hkdfExtract } from '../hash/hkdf';
 import { hmac, hmacKey } from '../hash/hmac';
-import { sha256Prefixed } from '../hash/sha256';
+import { leafHashx4, sha256Prefixed } from '../hash/sha256';
 import { applianceId, auditGeneration, auditKeys, isOpen } from '../keyring';
 import { IN, LEAF_HASHES, LINE_TABLE, LINES, OUT, poolTake, setResult, setResult64 } from '../memory';
 import { appendLeaf, startTree, treeRoot, treeSize } from './frontier';
@@ -55,6 +55,34 @@ function markMac(out: usize, mark: usize, keys: usize): void {
   wipe(key, 64);
 }
 
+function lineAt(i: u32): usize {
+  return LINES + <usize>load<u32>(LINE_TABLE + <usize>i * 8);
+}
+
+function lineLength(i: u32): u32 {
+  return load<u32>(LINE_TABLE + <usize>i * 8, 4);
+}
+
+/** Leaf hashes of the group's lines, four at a time, which costs half; then into the tree in their order. */
+function hashLines(): void {
+  let i: u32 = 0;
+  for (; i + 4 <= groupLines; i += 4) {
+    leafHashx4(
+      LEAF_HASHES + <usize>i * 32,
+      lineAt(i),
+      lineLength(i),
+      lineAt(i + 1),
+      lineLength(i + 1),
+      lineAt(i + 2),
+      lineLength(i + 2),
+      lineAt(i + 3),
+      lineLength(i + 3),
+    );
+  }
+  for (; i < groupLines; i++) sha256Prefixed(LEAF_HASHES + <usize>i * 32, 0, lineAt(i), lineLength(i));
+  for (let leaf: u32 = 0; leaf < groupLines; leaf++) appendLeaf(LEAF_HASHES + <usize>leaf * 32);
+}
+
 /** OUT: frame ‖ mark. Results: first number (2), size (2), length, lines. Hashes at LEAF_HASHES. Nothing waits: length 0. */
 export function auditFlush(): u32 {
   if (!isOpen()) return SEALED;
@@ -72,12 +100,7 @@ export function auditFlush(): u32 {
   storeU64(OUT + 8, treeSize());
   storeU32(OUT + 16, generation);
   xchachaSeal(OUT + FRAME_HEADER, keys + 44, OUT + 20, ad, frameAd(OUT), LINES, groupBytes);
-  for (let i: u32 = 0; i < groupLines; i++) {
-    const entry = LINE_TABLE + <usize>i * 8;
-    const hash = LEAF_HASHES + <usize>i * 32;
-    sha256Prefixed(hash, 0, LINES + <usize>load<u32>(entry), load<u32>(entry, 4));
-    appendLeaf(hash);
-  }
+  hashLines();
   const mark = OUT + length;
   store<u8>(mark, 1);
   store<u8>(mark + 1, 2);
