@@ -23,7 +23,7 @@ export function xorBytes(out: usize, input: usize, stream: usize, length: u32): 
  */
 export function chacha20(out: usize, key: usize, counter: u32, nonce: usize, input: usize, length: u32): void {
   while (length >= 256) {
-    xor4(out, input, key, counter, nonce);
+    xor4(out, input, key, counter, counter + 1, nonce);
     out += 256;
     input += 256;
     length -= 256;
@@ -31,10 +31,10 @@ export function chacha20(out: usize, key: usize, counter: u32, nonce: usize, inp
   }
   if (length > 128) {
     memory.copy(scratch, input, length);
-    xor4(scratch, scratch, key, counter, nonce);
+    xor4(scratch, scratch, key, counter, counter + 1, nonce);
     memory.copy(out, scratch, length);
   } else if (length > 0) {
-    stream2(scratch, key, counter, nonce);
+    stream2(scratch, key, counter, counter + 1, nonce);
     xorBytes(out, input, scratch, length);
   }
   wipeVectors(scratch, 16);

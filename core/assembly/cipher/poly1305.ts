@@ -113,3 +113,9 @@ export function polyFinish(out: usize): void {
   wipeVectors(polyState, 5);
   wipeVectors(padded, 1);
 }
+
+/** @returns 1 if two tags of 16 bytes are equal, else 0 */
+// constant-time
+export function equalTags(a: usize, b: usize): u32 {
+  return 1 - <u32>v128.any_true(v128.xor(v128.load(a), v128.load(b)));
+}

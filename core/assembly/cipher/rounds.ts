@@ -47,13 +47,13 @@ export function hchacha20(out: usize, key: usize, nonce16: usize): void {
   v128.store(out, d0, 16);
 }
 
-/** Key stream of blocks `counter` and `counter` + 1: 128 bytes. */
+/** Key stream of two blocks, whichever: 128 bytes. */
 // constant-time
-export function stream2(out: usize, key: usize, counter: u32, nonce: usize): void {
+export function stream2(out: usize, key: usize, counter0: u32, counter1: u32, nonce: usize): void {
   let tail = i32x4.replace_lane(i32x4(0, 0, 0, 0), 1, load<u32>(nonce));
   tail = i64x2.replace_lane(tail, 1, load<u64>(nonce, 4));
-  const first = i32x4.replace_lane(tail, 0, counter);
-  const second = i32x4.replace_lane(tail, 0, counter + 1);
+  const first = i32x4.replace_lane(tail, 0, counter0);
+  const second = i32x4.replace_lane(tail, 0, counter1);
   const key0 = v128.load(key);
   const key1 = v128.load(key, 16);
   let a0: v128 = CONSTANTS;
@@ -136,10 +136,13 @@ export function stream2(out: usize, key: usize, counter: u32, nonce: usize): voi
   v128.store(out, i32x4.add(d1, second), 112);
 }
 
-/** XORs 256 bytes with the key stream of blocks `counter` to `counter` + 3, a block a lane. `out` may equal `input`. */
+/**
+ * XORs 256 bytes with the key stream of block `first` and of the three from `next` on, a block a lane. `out` may equal
+ * `input`.
+ */
 // constant-time
-export function xor4(out: usize, input: usize, key: usize, counter: u32, nonce: usize): void {
-  const counters = i32x4.add(i32x4.splat(counter), i32x4(0, 1, 2, 3));
+export function xor4(out: usize, input: usize, key: usize, first: u32, next: u32, nonce: usize): void {
+  const counters = i32x4.replace_lane(i32x4.add(i32x4.splat(next), i32x4(0, 0, 1, 2)), 0, first);
   let x0: v128 = i32x4.splat(0x61707865);
   let x1: v128 = i32x4.splat(0x3320646e);
   let x2: v128 = i32x4.splat(0x79622d32);
@@ -307,7 +310,7 @@ export function xor4(out: usize, input: usize, key: usize, counter: u32, nonce: 
 }
 
 /**
- * As `xor4`, while Poly1305 takes 2 × `pairs` blocks at `message`, at most 16: its products are scalar and the rounds are not,
+ * XORs 256 bytes with the key stream of blocks `counter` to `counter` + 3, while Poly1305 takes 2 × `pairs` blocks at `message`, at most 16: its products are scalar and the rounds are not,
  * so the processor does both at once. `poly` points to h and r as poly1305.ts keeps them.
  */
 // constant-time

@@ -1,18 +1,20 @@
 /** ChaCha20-Poly1305 (RFC 8439 section 2.8) and XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03 section 2). */
-import { copy, equalBytes, wipe, wipeVectors } from '../bytes';
+import { copy, wipe, wipeVectors } from '../bytes';
 import { STAGE, STAGE_SIZE } from '../memory';
 import { chacha20, xorBytes } from './chacha20';
-import { polyFinish, polyPadded, polyStart, polyState } from './poly1305';
+import { equalTags, polyFinish, polyPadded, polyStart, polyState } from './poly1305';
 import { hchacha20, stream2, xor4, xor4poly } from './rounds';
 
 /**
- * Key stream of the first blocks, zeros in between: the Poly1305 key is block 0's first half, the message begins with
- * block 1.
+ * Key stream of block 0, whose first half is the Poly1305 key, and of the last blocks, which make no whole step of 256
+ * bytes: they are computed together. Zeros in between.
  */
 const head = memory.data(256, 16);
-const HEAD_SIZE: u32 = 192;
+const TAIL: u32 = 64;
+const TAIL_SIZE: u32 = 192;
 /** Up to here two blocks in rows do, which cost less than four in lanes. */
 const SHORT_SIZE: u32 = 64;
+const STEP: u32 = 256;
 
 const subkey = memory.data(32, 16);
 const nonce12 = memory.data(16, 16);
@@ -20,10 +22,22 @@ const lengths = memory.data(16, 16);
 const tag = memory.data(16, 16);
 
 function begin(key: usize, nonce: usize, ad: usize, adLength: u32, length: u32): void {
-  if (length <= SHORT_SIZE) stream2(head, key, 0, nonce);
-  else xor4(head, head, key, 0, nonce);
+  const last = 1 + ((length >>> 8) << 2);
+  if ((length & 255) <= SHORT_SIZE) stream2(head, key, 0, last, nonce);
+  else xor4(head, head, key, 0, last, nonce);
   polyStart(head);
   polyPadded(ad, adLength);
+}
+
+/** XORs what is behind the whole steps. */
+function cryptTail(out: usize, key: usize, nonce: usize, input: usize, length: u32): void {
+  const whole = length & ~255;
+  const tail = length & 255;
+  xorBytes(out + whole, input + whole, head + TAIL, min(tail, TAIL_SIZE));
+  if (tail > TAIL_SIZE) {
+    const at = whole + TAIL_SIZE;
+    chacha20(out + at, key, 1 + (at >>> 6), nonce, input + at, tail - TAIL_SIZE);
+  }
 }
 
 /** Takes the last of the ciphertext, then both lengths. */
@@ -46,18 +60,15 @@ export function chachaSeal(
   length: u32,
 ): void {
   begin(key, nonce, ad, adLength, length);
-  let done = min(length, HEAD_SIZE);
-  xorBytes(out, plaintext, head + 64, done);
-  let counter: u32 = 4;
+  const whole = length & ~255;
   let absorbed: u32 = 0;
-  while (length - done >= 256) {
-    // Poly1305 follows one step behind: first the 192 bytes of the head, then 256 at a time.
-    xor4poly(out + done, plaintext + done, key, counter, nonce, polyState, out + absorbed, (done - absorbed) >>> 5);
+  for (let done: u32 = 0; done < whole; done += STEP) {
+    // Poly1305 follows one step behind.
+    const pairs = (done - absorbed) >>> 5;
+    xor4poly(out + done, plaintext + done, key, 1 + (done >>> 6), nonce, polyState, out + absorbed, pairs);
     absorbed = done;
-    done += 256;
-    counter += 4;
   }
-  if (done < length) chacha20(out + done, key, counter, nonce, plaintext + done, length - done);
+  cryptTail(out, key, nonce, plaintext, length);
   finish(out + length, out + absorbed, length - absorbed, adLength, length);
   wipeVectors(head, 16);
 }
@@ -73,29 +84,26 @@ export function chachaOpen(
   length: u32,
 ): u32 {
   begin(key, nonce, ad, adLength, length);
-  const short = min(length, HEAD_SIZE);
-  let done = short;
-  let counter: u32 = 4;
-  let absorbed: u32 = 0;
+  const whole = length & ~255;
+  let done: u32 = 0;
   if (length <= STAGE_SIZE) {
     // Deciphered beside Poly1305, but to a place of our own until the tag is known.
-    while (length - done >= 256) {
-      xor4poly(STAGE + done, ciphertext + done, key, counter, nonce, polyState, ciphertext + absorbed, 8);
-      absorbed += 256;
-      done += 256;
-      counter += 4;
+    for (; done < whole; done += STEP) {
+      const from = ciphertext + done;
+      xor4poly(STAGE + done, from, key, 1 + (done >>> 6), nonce, polyState, from, 8);
     }
   }
-  finish(tag, ciphertext + absorbed, length - absorbed, adLength, length);
-  const good = equalBytes(tag, ciphertext + length, 16);
+  finish(tag, ciphertext + done, length - done, adLength, length);
+  const good = equalTags(tag, ciphertext + length);
   wipeVectors(tag, 1);
   // The verdict is public; what is secret is the tag, and it was compared in constant time.
   if (good == 1) {
-    xorBytes(out, ciphertext, head + 64, short);
-    if (done > short) copy(out + short, STAGE + short, done - short);
-    if (done < length) chacha20(out + done, key, counter, nonce, ciphertext + done, length - done);
+    // In this order: in place, the steps overwrite nothing that the tail reads.
+    if (done > 0) copy(out, STAGE, done);
+    else if (whole > 0) chacha20(out, key, 1, nonce, ciphertext, whole);
+    cryptTail(out, key, nonce, ciphertext, length);
   }
-  if (done > short) wipe(STAGE + short, done - short);
+  if (done > 0) wipe(STAGE, done);
   wipeVectors(head, 16);
   return good;
 }
