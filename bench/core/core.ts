@@ -4,7 +4,7 @@ import { type BenchOptions, type BenchResult, benchResult } from '../result.ts';
 import { aead } from './aead.ts';
 import { hashes } from './hash.ts';
 
-export async function core(options: BenchOptions): Promise<BenchResult> {
+export async function run(options: BenchOptions): Promise<BenchResult> {
   const sealed = await aead(options);
   const hashed = hashes(options);
   const digest = createHash('sha256').update(sealed.digest).update(hashed.digest).digest('hex');

@@ -1,8 +1,8 @@
 /**
  * Does the time of what handles secrets depend on them? After dudect (Reparaz, Balasch, Verbauwhede 2016): two classes of
- * inputs in random order, Welch's t-test over their times, cropped at several percentiles. As there, |t| above 10
- * is a leak; below it none was shown by so many samples, which is no proof. A comparison that stops at the first difference must be caught, or
- * the measurement sees nothing.
+ * inputs in random order, Welch's t-test over their times, cropped at several percentiles. As there, |t| above 10 is a
+ * leak; below it none was shown by so many samples, which is no proof. A comparison that stops at the first difference
+ * must be caught, or the measurement sees nothing.
  */
 import { INPUT, KEY, NONCE, OUT, Primitives } from '../../test/core/primitives/load.ts';
 import { SeededRandom } from '../../test/reference/random.ts';
@@ -158,7 +158,8 @@ function targets(core: Primitives, random: SeededRandom): readonly Target[] {
   ];
 }
 
-export function dudect({ small }: BenchOptions): Promise<BenchResult> {
+/** The leaky twin must be caught, all others must not. */
+export function run({ small }: BenchOptions): Promise<BenchResult> {
   const random = new SeededRandom(2028);
   const core = new Primitives();
   const rows: BenchRow[] = targets(core, random).map((target) => {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { core } from '../../bench/core/core.ts';
-import { dudect, LEAK, largestT } from '../../bench/core/dudect.ts';
+import { run as core } from '../../bench/core/core.ts';
+import { run as dudect, LEAK, largestT } from '../../bench/core/dudect.ts';
 import { renderResult } from '../../bench/result.ts';
 import { SeededRandom } from '../reference/random.ts';
 

@@ -99,6 +99,19 @@ test('what is longer than the stage of open seals, opens in place, and is refuse
   }
 });
 
+test('hashes leave neither key nor input in their scratch', () => {
+  const fresh = new Primitives();
+  const [secret, salt, input] = [random.bytes(150), random.bytes(80), random.bytes(500)];
+  const made = [fresh.hmac(secret, input), fresh.hkdf(salt, secret, input, 100), fresh.sha256(input)];
+  fresh.put(INPUT, input);
+  fresh.call('leafHashx4', OUT, INPUT, 500, INPUT, 0, INPUT + 7, 70, INPUT, 119);
+  fresh.call('sha256Prefixed', OUT, 0, INPUT, 60);
+  const scratch = fresh.memory.subarray(0, 0x100000);
+  for (const bytes of [secret, salt, input, ...made]) {
+    for (let at = 0; at + 8 <= bytes.length; at++) expect(scratch.includes(bytes.subarray(at, at + 8))).toBe(false);
+  }
+});
+
 test('bytes are compared whole, and numbers read back as they were stored', () => {
   const a = random.bytes(70);
   core.put(INPUT, a);
