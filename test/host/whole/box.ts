@@ -15,7 +15,7 @@ import { boxLog } from '../../../host/seal/log.ts';
 import { ShamirSlot } from '../../../host/seal/shamir/shamir.ts';
 import { buildServices, type Services } from '../../../host/services.ts';
 import { openLmdbStore } from '../../../host/store/lmdb/open.ts';
-import { systemClock } from '../../../host/system/clock.ts';
+import { type SystemClock, systemClock } from '../../../host/system/clock.ts';
 import { files } from '../../../host/system/files.ts';
 import { LeaseClock } from '../../../host/system/lease-time.ts';
 import { lockFolder } from '../../../host/system/lock.ts';
@@ -39,21 +39,14 @@ export interface WholeBox {
   end(): Promise<void>;
 }
 
-export async function wholeBox(): Promise<WholeBox> {
-  const scratch = mkdtempSync(join(tmpdir(), 'holdfast-box-'));
-  const data = join(scratch, 'data');
+/** The parts of a box over a data folder, not opened yet. */
+export interface Assembled extends Pick<WholeBox, 'box' | 'services' | 'store' | 'audit'> {
+  /** Stops what is open and closes the store. */
+  stop(): Promise<void>;
+}
+
+export async function assemble(data: string, keyfile: string, clock: SystemClock = systemClock()): Promise<Assembled> {
   const lock = lockFolder(data);
-  let skipped = 0;
-  const real = systemClock();
-  const clock = {
-    ...real,
-    bootId: real.bootId,
-    wallMs: () => real.wallMs() + skipped,
-    bootMs: () => real.bootMs() + skipped,
-    wallNanos: () => real.wallNanos(),
-    after: real.after.bind(real),
-    sleep: real.sleep.bind(real),
-  };
   const core = loadCore({ wasm: readFileSync('dist/core.wasm'), random: (length) => systemRandom.bytes(length) });
   const lease = new LeaseClock({ clock, trust: 'kernel', builtMs: 0, synchronised: () => true });
   const freshness = new Freshness(core, lease);
@@ -72,28 +65,51 @@ export async function wholeBox(): Promise<WholeBox> {
     residents: services,
     allowed: ['shamir', 'keyfile'],
     shamir: (threshold, shares) => new ShamirSlot({ core, random: systemRandom, threshold, shares }),
-    automatic: [new KeyfileSlot({ path: join(scratch, 'keyfile'), random: systemRandom, files })],
+    automatic: [new KeyfileSlot({ path: keyfile, random: systemRandom, files })],
     heartbeatMs: 60_000,
     reasons: () => audit.reasons,
   });
+  return {
+    ...{ box, services, store, audit },
+    async stop() {
+      await box.stop();
+      await store.close();
+      lock.release();
+    },
+  };
+}
+
+/** Sends a request as the api would. */
+export function sender(services: Services, root: () => string): WholeBox['send'] {
+  return (verb, path, body = {}, token = root(), more = {}) =>
+    services.dispatch.dispatch({
+      id: systemRandom.uuid(),
+      ...{ verb, path, body, token: token ?? undefined, wrapTtl: 0, peer: { address: '127.0.0.1' } },
+      ...{ headers: {}, deadlineMs: 60_000 },
+      ...more,
+    });
+}
+
+export async function wholeBox(): Promise<WholeBox> {
+  const scratch = mkdtempSync(join(tmpdir(), 'holdfast-box-'));
+  const data = join(scratch, 'data');
+  let skipped = 0;
+  const real = systemClock();
+  const clock: SystemClock = {
+    bootId: real.bootId,
+    reasons: real.reasons,
+    synchronised: () => real.synchronised(),
+    wallMs: () => real.wallMs() + skipped,
+    bootMs: () => real.bootMs() + skipped,
+    wallNanos: () => real.wallNanos(),
+    after: (delayMs, job) => real.after(delayMs, job),
+    sleep: (delayMs) => real.sleep(delayMs),
+  };
+  const { box, services, store, audit, stop } = await assemble(data, join(scratch, 'keyfile'), clock);
   const { rootToken } = await box.initialise({ shares: 1, threshold: 1, keyfile: true });
   const root = Buffer.from(rootToken.bytes).toString();
   if (!(await box.unsealAutomatically())) throw new Error(`the box did not open: ${box.status().reasons.join('; ')}`);
-  const send: WholeBox['send'] = (verb, path, body = {}, token = root, more = {}) =>
-    services.dispatch.dispatch({
-      id: systemRandom.uuid(),
-      ...{
-        verb,
-        path,
-        body,
-        token: token ?? undefined,
-        wrapTtl: 0,
-        peer: { address: '127.0.0.1' },
-        headers: {},
-        deadlineMs: 60_000,
-      },
-      ...more,
-    });
+  const send = sender(services, () => root);
   return {
     ...{ box, services, store, audit, root, data, send },
     skip: (ms) => {
@@ -106,9 +122,7 @@ export async function wholeBox(): Promise<WholeBox> {
       return outbound.answer;
     },
     async end() {
-      await box.stop();
-      await store.close();
-      lock.release();
+      await stop();
       rmSync(scratch, { recursive: true, force: true });
     },
   };

@@ -1,0 +1,36 @@
+// `npm run campaign -- NAME [--size N]`: the long forms of tests whose small forms run in `npm test`.
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const CAMPAIGNS = {
+  power: {
+    help: 'power cuts of a whole box under a mixed load: N points of the run, each with three states of the disk (1000)',
+    size: 1000,
+    variable: 'HOLDFAST_CUT_POINTS',
+    args: ['test/crash/box.test.ts', '-t', 'power cut'],
+  },
+  kill: {
+    help: 'a whole box killed N times on one folder (200)',
+    size: 200,
+    variable: 'HOLDFAST_KILL_ROUNDS',
+    args: ['test/crash/box.test.ts', '-t', 'killed'],
+  },
+};
+
+const [name = '', flag, size] = process.argv.slice(2);
+const campaign = Object.hasOwn(CAMPAIGNS, name) ? CAMPAIGNS[name] : undefined;
+const count = flag === '--size' ? Number(size) : campaign?.size;
+if (campaign === undefined || !Number.isInteger(count) || count < 1) {
+  console.error('usage: npm run campaign -- NAME [--size N]\n');
+  for (const [word, { help }] of Object.entries(CAMPAIGNS)) console.error(`  ${word.padEnd(8)}${help}`);
+  process.exit(name === '--help' || name === '' ? 0 : 64);
+}
+const run = spawnSync(process.execPath, [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...campaign.args], {
+  cwd: root,
+  stdio: 'inherit',
+  env: { ...process.env, [campaign.variable]: String(count) },
+});
+process.exit(run.status ?? 1);

@@ -1,0 +1,79 @@
+/** What must hold of a whole box after a power cut: it opens, its log verifies, and nothing acknowledged is lost. */
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { verifyFolder } from '../../../host/audit/index.ts';
+import type { ValueMap } from '../../../host/ports/value.ts';
+import { assemble, sender, type WholeBox } from '../../host/whole/box.ts';
+import { serveChecks } from '../checker.ts';
+
+interface History {
+  acked: number | undefined;
+  tried: number[];
+}
+
+/** @param marks `try N KIND NAME` and `ack N KIND NAME`, in order */
+function historiesOf(marks: readonly string[]): Map<string, History> {
+  const all = new Map<string, History>();
+  for (const mark of marks) {
+    const [word = '', n = '', kind = '', name = ''] = mark.split(' ');
+    const history = all.get(`${kind} ${name}`) ?? { acked: undefined, tried: [] };
+    all.set(`${kind} ${name}`, history);
+    if (word === 'try') history.tried.push(Number(n));
+    else {
+      history.acked = Number(n);
+      history.tried = [];
+    }
+  }
+  return all;
+}
+
+/** The number that a name holds now; undefined: nothing is there. */
+async function valueOf(send: WholeBox['send'], kind: string, name: string): Promise<number | undefined> {
+  if (kind === 'token') {
+    const found = await send('write', 'auth/token/lookup', { token: name });
+    return found.kind === 'answer' ? Number(name.slice(1)) : undefined;
+  }
+  const path = kind === 'kv' ? `secret/data/load/${name}` : `sys/policies/acl/${name}`;
+  const outbound = await send('read', path);
+  if (outbound.kind === 'error') return undefined;
+  const data = (outbound.answer.data ?? {}) as ValueMap;
+  if (kind === 'kv') return Number((data['data'] as ValueMap)['n']);
+  return Number(/n\/(\d+)/.exec(String(data['policy']))?.[1]);
+}
+
+async function checkBox(folder: string, marks: readonly string[]): Promise<string[]> {
+  const wrong: string[] = [];
+  const [keyfile = '', rootFile = ''] = [process.env['BOX_KEYFILE'], process.env['BOX_ROOT']];
+  const scratch = mkdtempSync(join(tmpdir(), 'holdfast-check-'));
+  const ownKey = join(scratch, 'keyfile');
+  copyFileSync(keyfile, ownKey);
+  try {
+    const { box, services, stop } = await assemble(folder, ownKey);
+    try {
+      if (!(await box.unsealAutomatically())) return [`it does not open: ${box.status().reasons.join('; ')}`];
+      const root = readFileSync(rootFile, 'utf8').trim();
+      const send = sender(services, () => root);
+      for (const [what, { acked, tried }] of historiesOf(marks)) {
+        const [kind = '', name = ''] = what.split(' ');
+        const value = await valueOf(send, kind, name);
+        const possible = [acked, ...tried];
+        if (!possible.includes(value))
+          wrong.push(`${what} is ${value}, acknowledged ${acked}, tried ${tried.join(', ')}`);
+      }
+      const more = await send('write', 'secret/data/after', { data: { the: 'cut' } });
+      if (more.kind === 'error') wrong.push(`a write after the cut was answered ${more.status}`);
+    } finally {
+      await stop();
+    }
+    const report = verifyFolder(join(folder, 'audit'));
+    if (!report.ok) wrong.push(`the log does not verify: ${report.disagreement?.sentence}`);
+  } catch (error) {
+    wrong.push(`it does not start: ${String(error)}`);
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+  return wrong;
+}
+
+serveChecks(checkBox);
