@@ -29,7 +29,7 @@ function historiesOf(marks: readonly string[]): Map<string, History> {
 }
 
 /** The number that a name holds now; undefined: nothing is there. */
-async function valueOf(send: WholeBox['send'], kind: string, name: string): Promise<number | undefined> {
+async function numberOf(send: WholeBox['send'], kind: string, name: string): Promise<number | undefined> {
   if (kind === 'token') {
     const found = await send('write', 'auth/token/lookup', { token: name });
     return found.kind === 'answer' ? Number(name.slice(1)) : undefined;
@@ -56,7 +56,7 @@ async function checkBox(folder: string, marks: readonly string[]): Promise<strin
       const send = sender(services, () => root);
       for (const [what, { acked, tried }] of historiesOf(marks)) {
         const [kind = '', name = ''] = what.split(' ');
-        const value = await valueOf(send, kind, name);
+        const value = await numberOf(send, kind, name);
         const possible = [acked, ...tried];
         if (!possible.includes(value))
           wrong.push(`${what} is ${value}, acknowledged ${acked}, tried ${tried.join(', ')}`);
