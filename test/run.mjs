@@ -16,6 +16,7 @@ const PARTS = [
   { need: () => onPath('cc'), package: 'gcc' },
   { need: () => existsSync('/usr/include/stdio.h'), package: 'libc6-dev' },
   { need: () => onPath('openssl'), package: 'openssl' },
+  { need: () => onPath('systemd-analyze') && onPath('systemd-sysusers'), package: 'systemd' },
   { need: () => onPath('python3', '/usr/bin'), package: 'python3' },
   { need: () => existsSync('/usr/lib/python3/dist-packages/hvac'), package: 'python3-hvac' },
 ];

@@ -1,6 +1,6 @@
 /** The operating system's clocks and timers. Linux. */
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import koffi from 'koffi';
 import type { Clock } from '../ports/clock.ts';
 
@@ -8,13 +8,15 @@ const CLOCK_REALTIME = 0;
 const CLOCK_BOOTTIME = 7;
 /** State that adjtimex answers while nothing steers the clock. */
 const TIME_ERROR = 5;
+/** Made by systemd-timesyncd once it has set the clock by NTP (systemd-timesyncd.service(8)); gone at the next boot. */
+const TIMESYNC_MARK = '/run/systemd/timesync/synchronized';
 /** More than `struct timex` has on any Linux (208 bytes on 64 bits). */
 const TIMEX_SIZE = 512;
 
 export interface SystemClock extends Clock {
   /** What is less good than it should be, as sentences for health. */
   readonly reasons: readonly string[];
-  /** True if the kernel says that something (NTP) steers its clock. */
+  /** True if something (NTP) steers the clock: by the kernel's word or, where a sandbox forbids to ask it, timesyncd's. */
   synchronised(): boolean;
 }
 
@@ -46,9 +48,10 @@ function readBootId(): string | undefined {
  * Milliseconds of wall time and the nanoseconds below belong together: `wallNanos` answers for the reading that the
  * newest `wallMs` gave, so that a time stamp made of both never goes back by a millisecond.
  *
- * @param bind  binds libc; a test passes one that throws
+ * @param bind          binds libc; a test passes one that throws
+ * @param timesyncMark  asked where adjtimex is refused
  */
-export function systemClock(bind: typeof bindLibc = bindLibc): SystemClock {
+export function systemClock(bind: typeof bindLibc = bindLibc, timesyncMark = TIMESYNC_MARK): SystemClock {
   const reasons: string[] = [];
   const bootId = readBootId();
   if (bootId === undefined)
@@ -81,7 +84,7 @@ export function systemClock(bind: typeof bindLibc = bindLibc): SystemClock {
     bootMs = () => read(gettime, CLOCK_BOOTTIME);
     synchronised = () => {
       const state = adjtimex(new Uint8Array(TIMEX_SIZE));
-      return state >= 0 && state !== TIME_ERROR;
+      return state < 0 ? existsSync(timesyncMark) : state !== TIME_ERROR;
     };
   } catch {
     reasons.push(

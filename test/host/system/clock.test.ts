@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { systemClock } from '../../../host/system/clock.ts';
 import { clockContract } from '../../contract/clock.ts';
@@ -17,6 +19,25 @@ describe('the clock of the operating system', () => {
 
   test('two clocks of one boot give it one name', () => {
     expect(systemClock().bootId).toBe(systemClock().bootId);
+  });
+
+  test('a sandbox that forbids to ask the kernel leaves the word of timesyncd', () => {
+    const refused = () => ({
+      gettime: (_: number, time: BigInt64Array) => {
+        time.fill(0n);
+        return 0;
+      },
+      adjtimex: () => -1,
+    });
+    const folder = mkdtempSync(join(tmpdir(), 'holdfast-clock-'));
+    const mark = join(folder, 'synchronized');
+    try {
+      expect(systemClock(refused, mark).synchronised()).toBe(false);
+      writeFileSync(mark, '');
+      expect(systemClock(refused, mark).synchronised()).toBe(true);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   test('with libc there is nothing to complain of', () => {
