@@ -498,13 +498,13 @@ export class Facade implements Core {
     w.check(w.exports.foldChange(table, key.length, before?.length ?? NONE, after?.length ?? NONE));
   }
 
-  sealFreshness(state: FreshnessState): Uint8Array {
+  sealFreshness(state: FreshnessState, withStaged = false): Uint8Array {
     const counters = Object.entries(state.counters);
     const w = this.#wasm.start();
     w.ready(64);
     w.bytes(state.checkpointRoot).byte(counters.length);
     for (const [id, count] of counters) w.bytes(Buffer.from(id, 'hex')).u64(count);
-    w.check(w.exports.sealFreshness(state.checkpointSize, state.timeHighWaterMs));
+    w.check(w.exports.sealFreshness(state.checkpointSize, state.timeHighWaterMs, Number(withStaged)));
     return w.copy(0, w.result(0));
   }
 
@@ -514,6 +514,24 @@ export class Facade implements Core {
 
   discardFreshness(): void {
     this.#wasm.exports.discardFreshness();
+  }
+
+  renewStart(): void {
+    this.#wasm.check(this.#wasm.exports.renewStart());
+  }
+
+  renewRow(table: number, key: Uint8Array, value: Uint8Array): void {
+    const w = this.#wasm.start().bytes(key).bytes(value);
+    w.check(w.exports.renewRow(table, key.length, value.length));
+  }
+
+  reseal(grant: number, table: number, key: Uint8Array, row: Uint8Array): Uint8Array | undefined {
+    const w = this.#wasm.start();
+    w.ready(64);
+    w.bytes(key).bytes(row);
+    w.check(w.exports.reseal(grant, table, key.length, row.length));
+    const length = w.result(0);
+    return length === 0 ? undefined : w.copy(0, length);
   }
 
   verifyStart(row: Uint8Array): void {

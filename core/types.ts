@@ -335,10 +335,23 @@ export interface Core {
   openFreshness(row: Uint8Array): FreshnessInfo;
   /** Folds one change into the staged fingerprint. */
   foldChange(table: number, key: Uint8Array, before: Uint8Array | undefined, after: Uint8Array | undefined): void;
-  /** Seals the staged freshness row. Adopted by `adoptFreshness`, dropped by `discardFreshness`. Copy. */
-  sealFreshness(state: FreshnessState): Uint8Array;
+  /**
+   * Seals the staged freshness row. Adopted by `adoptFreshness`, dropped by `discardFreshness`. Copy.
+   *
+   * @param withStaged  for the transaction that carries the staged keyring
+   */
+  sealFreshness(state: FreshnessState, withStaged?: boolean): Uint8Array;
   adoptFreshness(): void;
   discardFreshness(): void;
+  /** Counts every row anew under the fingerprint key of a staged root: start at a durable state, every row of it. */
+  renewStart(): void;
+  renewRow(table: number, key: Uint8Array, value: Uint8Array): void;
+  /**
+   * Seals a row of any covered table with the newest epoch: job `rewrap`. Copy; undefined if it has that epoch already.
+   *
+   * @throws CoreFault `refused` if no mount's keys, and no table's, open it
+   */
+  reseal(grant: number, table: number, key: Uint8Array, row: Uint8Array): Uint8Array | undefined;
   /** Recomputation over a snapshot: start, every row, end says whether it equals the fingerprint and count in `row`. */
   verifyStart(row: Uint8Array): void;
   verifyRow(table: number, key: Uint8Array, value: Uint8Array): void;

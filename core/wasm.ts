@@ -62,6 +62,9 @@ export interface CoreExports {
   readonly adoptFreshness: () => void;
   readonly discardFreshness: () => void;
   readonly verifyStart: Export;
+  readonly renewRow: Export;
+  readonly renewStart: Export;
+  readonly reseal: Export;
   readonly verifyRow: Export;
   readonly verifyEnd: Export;
   readonly hash: (length: number) => void;

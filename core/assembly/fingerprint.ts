@@ -3,7 +3,17 @@ import { BAD_ARGUMENT, KEY_SIZE_MAX, OK, REFUSED, ROW_OVERHEAD, SEALED, TABLE_FR
 import { copy, equalBytes, loadU32, loadU64, storeU16, storeU32, storeU64, wipe } from './bytes';
 import { HMAC_CONTEXT_SIZE, hmacFinish, hmacStart, hmacUpdate } from './hash/hmac';
 import { sha256 } from './hash/sha256';
-import { FINGERPRINT_HMAC, isOpen, keyringGeneration, noMount, openRow, sealRow } from './keyring';
+import {
+  FINGERPRINT_HMAC,
+  isOpen,
+  isRootStaged,
+  isStaged,
+  keyringGeneration,
+  noMount,
+  openRow,
+  STAGED_FINGERPRINT_HMAC,
+  sealRow,
+} from './keyring';
 import { IN, OUT, setResult, setResult64 } from './memory';
 
 // Payload, version 1.
@@ -20,26 +30,36 @@ const COUNTERS_MAX: u32 = 16;
 const FRESHNESS_KEY = memory.data<u8>([102, 114, 101, 115, 104, 110, 101, 115, 115]); // freshness
 const sum = memory.data(32);
 const staged = memory.data(32);
+/** The same rows under the fingerprint key of a staged root, while one is made: as durable, and as staged. */
+const renewed = memory.data(32);
+const renewedStaged = memory.data(32);
 const checked = memory.data(32);
 const expected = memory.data(32);
 const term = memory.data(32);
+const digest = memory.data(32);
 const head = memory.data(8);
 const context = memory.data(104);
 let rows: i64 = 0;
 let stagedRows: i64 = 0;
 let checkedRows: i64 = 0;
 let expectedRows: i64 = 0;
+let renewing = false;
 
 /** HMAC(fingerprint key, table ‖ len(key) ‖ key ‖ SHA-256(value)) */
 function rowTerm(table: u32, key: usize, keyLength: u32, value: usize, length: u32): void {
-  sha256(term, value, length);
+  sha256(digest, value, length);
+  keyedTerm(FINGERPRINT_HMAC, table, key, keyLength);
+}
+
+/** The term of the row whose value's hash is in `digest`. @param hmac states of the fingerprint key */
+function keyedTerm(hmac: usize, table: u32, key: usize, keyLength: u32): void {
   store<u8>(head, <u8>table);
   storeU16(head + 1, keyLength);
-  hmacStart(context, FINGERPRINT_HMAC);
+  hmacStart(context, hmac);
   hmacUpdate(context, head, 3);
   hmacUpdate(context, key, keyLength);
-  hmacUpdate(context, term, 32);
-  hmacFinish(context, FINGERPRINT_HMAC, term);
+  hmacUpdate(context, digest, 32);
+  hmacFinish(context, hmac, term);
 }
 
 /** a += term mod 2^256, big-endian. */
@@ -66,6 +86,7 @@ function subtract(a: usize): void {
 export function startFingerprint(): void {
   wipe(sum, 32);
   rows = 0;
+  renewing = false;
   discardFreshness();
 }
 
@@ -78,25 +99,39 @@ export function foldChange(table: u32, keyLength: u32, before: i32, after: i32):
     rowTerm(table, IN, keyLength, value, <u32>before);
     subtract(staged);
     stagedRows--;
+    if (renewing) {
+      keyedTerm(STAGED_FINGERPRINT_HMAC, table, IN, keyLength);
+      subtract(renewedStaged);
+    }
   }
   if (after >= 0) {
     rowTerm(table, IN, keyLength, value + (before > 0 ? <usize>before : 0), <u32>after);
     add(staged);
     stagedRows++;
+    if (renewing) {
+      keyedTerm(STAGED_FINGERPRINT_HMAC, table, IN, keyLength);
+      add(renewedStaged);
+    }
   }
   return OK;
 }
 
-/** IN: checkpoint root (32), counters (1 + each id 16, count 8). OUT: the row. Result: its length. */
-export function sealFreshness(size: f64, timeMs: f64): u32 {
+/**
+ * IN: checkpoint root (32), counters (1 + each id 16, count 8). OUT: the row. Result: its length.
+ *
+ * @param withStaged  for the transaction that carries the staged ring: its generation, and its fingerprint if it has a
+ *                    new root
+ */
+export function sealFreshness(size: f64, timeMs: f64, withStaged: bool): u32 {
   if (!isOpen()) return SEALED;
+  if (withStaged && (!isStaged() || (isRootStaged() && !renewing))) return BAD_ARGUMENT;
   const counters = <u32>load<u8>(IN + 32);
   if (counters > COUNTERS_MAX) return BAD_ARGUMENT;
   const payload = OUT + 4096;
   store<u8>(payload, 1);
-  storeU32(payload + GENERATION, keyringGeneration());
+  storeU32(payload + GENERATION, keyringGeneration(withStaged));
   storeU64(payload + ROWS, <u64>stagedRows);
-  copy(payload + FINGERPRINT, staged, 32);
+  copy(payload + FINGERPRINT, withStaged && renewing ? renewedStaged : staged, 32);
   storeU64(payload + SIZE, <u64>size);
   copy(payload + ROOT, IN, 32);
   storeU64(payload + TIME, <u64>timeMs);
@@ -108,12 +143,42 @@ export function sealFreshness(size: f64, timeMs: f64): u32 {
 
 export function adoptFreshness(): void {
   copy(sum, staged, 32);
+  copy(renewed, renewedStaged, 32);
   rows = stagedRows;
 }
 
 export function discardFreshness(): void {
   copy(staged, sum, 32);
+  copy(renewedStaged, renewed, 32);
   stagedRows = rows;
+}
+
+/** Begins to count every row under the fingerprint key of the staged root, from the durable state as it is now. */
+export function renewStart(): u32 {
+  if (!isOpen()) return SEALED;
+  if (!isRootStaged()) return BAD_ARGUMENT;
+  wipe(renewed, 32);
+  wipe(renewedStaged, 32);
+  renewing = true;
+  return OK;
+}
+
+/** IN: key, value of a row of that state. What changes meanwhile, `foldChange` counts in both. */
+export function renewRow(table: u32, keyLength: u32, length: u32): u32 {
+  if (!isOpen()) return SEALED;
+  if (!renewing || keyLength < 1 || keyLength > KEY_SIZE_MAX) return BAD_ARGUMENT;
+  sha256(digest, IN + keyLength, length);
+  keyedTerm(STAGED_FINGERPRINT_HMAC, table, IN, keyLength);
+  add(renewed);
+  add(renewedStaged);
+  return OK;
+}
+
+/** The staged ring comes into force (`adopted`) or is dropped: with a new root, so does what was counted under its key. */
+export function renewEnd(adopted: bool): void {
+  if (adopted && renewing) copy(sum, renewed, 32);
+  renewing = false;
+  discardFreshness();
 }
 
 /** Opens the row in IN to OUT. */
@@ -174,6 +239,10 @@ export function wipeFingerprint(): void {
   wipe(checked, 32);
   wipe(expected, 32);
   wipe(term, 32);
+  wipe(digest, 32);
+  wipe(renewed, 32);
+  wipe(renewedStaged, 32);
+  renewing = false;
   wipe(context, HMAC_CONTEXT_SIZE);
   rows = 0;
   stagedRows = 0;

@@ -9,6 +9,9 @@ import {
   discardFreshness,
   foldChange,
   openFreshness,
+  renewEnd,
+  renewRow,
+  renewStart,
   sealFreshness,
   startFingerprint,
   verifyEnd,
@@ -33,6 +36,7 @@ import {
   policyCommit,
   policyMemory,
 } from './policy/index';
+import { reseal } from './rewrap';
 import * as root from './root';
 import { locate, locateNames, nameKey, open, openName, openTable, sealName, sealRecord, sealTable } from './rows';
 import * as shamir from './shamir';
@@ -60,6 +64,9 @@ export {
   openTable,
   poolFill,
   poolLeft,
+  renewRow,
+  renewStart,
+  reseal,
   route,
   sealFreshness,
   sealName,
@@ -123,11 +130,14 @@ export function stageKeyring(slotsLength: i32, newEpoch: bool, newRoot: bool, re
 }
 
 export function adoptStaged(): u32 {
-  return keyring.adoptStaged();
+  const status = keyring.adoptStaged();
+  if (status == OK) renewEnd(true);
+  return status;
 }
 
 export function discardStaged(): void {
   keyring.discardStaged();
+  renewEnd(false);
 }
 
 /** Wipes every key, every grant, everything that was opened. */

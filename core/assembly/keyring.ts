@@ -42,6 +42,8 @@ const EPOCH_COUNT_MAX: u32 = 256;
 export const TOKEN_HMAC: usize = DERIVED;
 export const FINGERPRINT_HMAC: usize = DERIVED + 64;
 export const AUDIT_HMAC: usize = DERIVED + 128;
+/** Of the staged ring, where a new root is staged. */
+export const STAGED_FINGERPRINT_HMAC: usize = DERIVED + 192;
 const TABLE_KEYS: usize = DERIVED + 256; // 16 × 32: subkeys of the newest epoch with no mount
 const STAGED_ROOT: usize = ROOT + 32;
 
@@ -105,8 +107,18 @@ export function nameKey(): usize {
   return RING + NAME_KEY;
 }
 
-export function keyringGeneration(): u32 {
-  return loadU32((staged ? STAGED : RING) + GENERATION);
+export function keyringGeneration(ofStaged: bool): u32 {
+  return loadU32((ofStaged ? STAGED : RING) + GENERATION);
+}
+
+/** A ring is staged. */
+export function isStaged(): bool {
+  return staged;
+}
+
+/** A ring with a new root, and so with a new fingerprint key, is staged. */
+export function isRootStaged(): bool {
+  return stagedRoot;
 }
 
 /** The newest epoch: lists are in rising order. */
@@ -390,6 +402,7 @@ export function stageKeyring(
     copy(STAGED + FINGERPRINT_KEY, random + 128, 32);
     storeU32(STAGED + ROOT_GENERATION, loadU32(RING + ROOT_GENERATION) + 1);
     copy(STAGED_ROOT, random + 160, 32);
+    hmacKey(STAGED_FINGERPRINT_HMAC, STAGED + FINGERPRINT_KEY, 32);
     stagedRoot = true;
   }
   wipe(random, 224);
@@ -415,6 +428,7 @@ export function adoptStaged(): u32 {
 export function discardStaged(): void {
   wipe(STAGED, RING_SIZE);
   wipe(STAGED_ROOT, 32);
+  wipe(STAGED_FINGERPRINT_HMAC, 64);
   staged = false;
   stagedRoot = false;
   stagedLength = 0;

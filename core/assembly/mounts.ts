@@ -52,6 +52,16 @@ export function mountIsLive(index: u32): bool {
   return load<u8>(slot(index) + USED) == 1 && load<u8>(slot(index) + STATE) == 0;
 }
 
+/** Slots of the table that were ever used since the unseal. */
+export function mountCount(): u32 {
+  return count;
+}
+
+/** A mount lies there, live or being removed. */
+export function mountIsUsed(index: u32): bool {
+  return load<u8>(slot(index) + USED) == 1;
+}
+
 /** Index of the mount with this id, or -1. */
 export function findMount(id: usize): i32 {
   for (let i: u32 = 0; i < count; i++) {
