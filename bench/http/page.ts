@@ -1,5 +1,5 @@
 /** One self-contained HTML page with the curves of one or several load runs: no script, no font, nothing fetched. */
-import type { LoadResult } from './load.ts';
+import type { LoadResult } from './figures.ts';
 
 export interface Titled {
   readonly title: string;

@@ -1,7 +1,9 @@
 /** `npm run bench -- http --target URL …`: drives any server of the Vault API; nothing of ours is started. */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { connect, drive, type Kind, type LoadOptions } from './load.ts';
+import { Connection } from './connection.ts';
+import { drive, type Kind, type LoadOptions } from './load.ts';
 import { page } from './page.ts';
 
 export const HELP = `npm run bench -- http --target URL --token-file FILE [options]
@@ -13,7 +15,7 @@ Drives a server of the Vault API (Holdfast, Vault, OpenBao) and prints what it s
   --ca FILE           certificate of the authority that the server's certificate comes from
   --mount NAME        the KV version 2 mount (secret)
   --secrets N         how many secrets the run writes first and then uses (100)
-  --mix LIST          shares of read, write, list and login (read=80,write=15,list=5)
+  --mix LIST          shares of read, write, list, lookup (of the token) and login (read=80,write=15,list=5)
   --login METHOD      for login: a file with the JSON body, and its path: PATH@FILE, e.g. auth/approle/login@body.json
   --connections N     connections at once (64)
   --rate N            requests a second; latency then counts from when a request should have been sent.
@@ -46,8 +48,8 @@ function parseShares(text: string): Map<string, number> {
   const shares = new Map<string, number>();
   for (const part of text.split(',')) {
     const [name = '', share = ''] = part.split('=');
-    if (!['read', 'write', 'list', 'login'].includes(name) || !/^\d{1,6}$/.test(share)) {
-      throw new Error(`--mix takes read=N,write=N,list=N,login=N, not ${JSON.stringify(part)}`);
+    if (!['read', 'write', 'list', 'lookup', 'login'].includes(name) || !/^\d{1,6}$/.test(share)) {
+      throw new Error(`--mix takes read=N,write=N,list=N,lookup=N,login=N, not ${JSON.stringify(part)}`);
     }
     if (Number(share) > 0) shares.set(name, Number(share));
   }
@@ -106,16 +108,20 @@ export function parseSettings(args: string[]): Settings {
   };
 }
 
+const secretName = (n: number): string => `bench/${Math.floor(n / 100)}/${n}`;
+const secretBody = (): string => JSON.stringify({ data: { username: 'bench', password: 'x'.repeat(160) } });
+
 /** The kinds of requests of a mix over `secrets` secrets in folders of a hundred. */
 export function kinds(settings: Pick<Settings, 'mount' | 'secrets' | 'shares' | 'login'>): Kind[] {
   const { mount, secrets, shares, login } = settings;
-  const name = (n: number): string => `bench/${Math.floor((n % secrets) / 100)}/${n % secrets}`;
-  const body = JSON.stringify({ data: { username: 'bench', password: 'x'.repeat(160) } });
+  const name = (n: number): string => secretName(n % secrets);
+  const body = secretBody();
   const all: Record<string, Kind['shot']> = {
     // A large step visits the secrets in an order that no cache of neighbours helps.
     read: (n) => ({ method: 'GET', path: `/v1/${mount}/data/${name(n * 7919)}` }),
     write: (n) => ({ method: 'POST', path: `/v1/${mount}/data/${name(n * 7919)}`, body }),
     list: (n) => ({ method: 'GET', path: `/v1/${mount}/metadata/bench/${n % Math.ceil(secrets / 100)}/?list=true` }),
+    lookup: () => ({ method: 'GET', path: '/v1/auth/token/lookup-self' }),
     login: () => ({ method: 'POST', path: `/v1/${login?.path ?? ''}`, body: login?.body ?? '{}', anonymous: true }),
   };
   return [...shares].map(([kind, weight]) => {
@@ -125,22 +131,23 @@ export function kinds(settings: Pick<Settings, 'mount' | 'secrets' | 'shares' | 
   });
 }
 
-/** Writes the secrets that the run reads, a few at once. */
+/** Writes the secrets that the run reads, a few at once. @throws Error with the status of the first refusal */
 export async function fill(load: Settings['load'], mount: string, secrets: number): Promise<void> {
   let next = 0;
-  const body = JSON.stringify({ data: { username: 'bench', password: 'x'.repeat(160) } });
-  const headers = { 'x-vault-token': load.token ?? '', 'content-type': 'application/json' };
+  const body = secretBody();
+  const headers = `x-vault-token: ${load.token ?? ''}\r\n`;
   const worker = async (): Promise<void> => {
-    const client = connect(load.target, load.ca);
-    for (let n = next++; n < secrets; n = next++) {
-      const path = `/v1/${mount}/data/bench/${Math.floor(n / 100)}/${n}`;
-      const answer = await client.request({ method: 'POST', path, headers, body });
-      await answer.body.dump();
-      if (answer.statusCode >= 400) {
-        throw new Error(`writing a secret answered ${answer.statusCode}: is ${mount}/ a KV version 2 mount?`);
+    const connection = new Connection(load.target, load.ca);
+    try {
+      for (let n = next++; n < secrets; n = next++) {
+        const request = connection.encode('POST', `/v1/${mount}/data/${secretName(n)}`, headers, body);
+        const status = await new Promise<number>((resolve) => connection.send(request, resolve));
+        if (status === 0) throw new Error(`the connection to ${load.target} broke while secrets were written`);
+        if (status >= 400) throw new Error(`writing a secret answered ${status}: is ${mount}/ a KV version 2 mount?`);
       }
+    } finally {
+      connection.close();
     }
-    await client.close();
   };
   await Promise.all(Array.from({ length: 16 }, worker));
 }
@@ -168,7 +175,15 @@ export async function runTarget(args: string[]): Promise<void> {
   for (const [kind, own] of Object.entries(result.byKind)) {
     console.log(`  ${kind}: ${own.count} answers, p50 ${own.p50Us}, p99 ${own.p99Us}, max ${own.maxUs}`);
   }
-  if (settings.json !== undefined) writeFileSync(settings.json, `${JSON.stringify(result, null, 2)}\n`);
+  console.log(`this load generator used ${result.clientCpuShare} of a core`);
+  if (result.clientBound) console.log('it was what could not go faster: the server can do more than this run shows');
+  if (settings.json !== undefined) {
+    const { target, connections, rate } = settings.load;
+    const run = { target, connections, rate: rate ?? null, mix: Object.fromEntries(settings.shares) };
+    const on = { node: process.version, cpu: `${cpus()[0]?.model ?? 'unknown'} x ${cpus().length}` };
+    const figures = { ...run, ...on, date: new Date().toISOString(), ...result };
+    writeFileSync(settings.json, `${JSON.stringify(figures, null, 2)}\n`);
+  }
   if (settings.html !== undefined) {
     writeFileSync(
       settings.html,
