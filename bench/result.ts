@@ -14,6 +14,8 @@ export interface BenchRow {
   /** The sentence of what is to be reached, e.g. `>= 5x node:crypto`. */
   readonly reach?: string;
   readonly met?: boolean;
+  /** What else is to be known of it, in words. */
+  readonly note?: string;
 }
 
 export interface BenchResult {
@@ -31,6 +33,11 @@ export interface BenchResult {
 export interface BenchOptions {
   /** The size that runs as a test: seconds, not minutes. */
   readonly small: boolean;
+  /** Another build of the box, measured beside the one in dist in the same run. */
+  readonly against?: string;
+  /** The build to measure instead of the one in dist. */
+  readonly program?: string;
+  readonly onProgress?: (line: string) => void;
 }
 
 export type Bench = (options: BenchOptions) => Promise<BenchResult>;
@@ -67,7 +74,8 @@ export function renderResult(result: BenchResult): string {
     const ratio = row.ratio === undefined ? '' : ` | ${row.ratio.toFixed(2)}x`;
     const reach = row.reach === undefined ? '' : ` | reach ${row.reach}: ${row.met === true ? 'met' : 'NOT met'}`;
     const beside = rivals.length === 0 ? '' : ` (${rivals.join(', ')})`;
-    return `  ${row.what}: ${figure(row.ours)} ${row.unit}${beside}${ratio}${reach}`;
+    const note = row.note === undefined ? '' : `\n      ${row.note}`;
+    return `  ${row.what}: ${figure(row.ours)} ${row.unit}${beside}${ratio}${reach}${note}`;
   });
   return [`${result.name} (${result.commit}, ${result.node}, ${result.cpu})`, ...lines].join('\n');
 }

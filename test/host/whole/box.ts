@@ -6,6 +6,7 @@ import type { Verb } from '../../../core/types.ts';
 import { AuditLog } from '../../../host/audit/index.ts';
 import type { Inbound, Outbound } from '../../../host/ports/dispatch.ts';
 import type { Answer } from '../../../host/ports/engine.ts';
+import type { LogFiles } from '../../../host/ports/log-files.ts';
 import type { Store } from '../../../host/ports/store.ts';
 import type { ValueMap } from '../../../host/ports/value.ts';
 import { Box } from '../../../host/seal/appliance.ts';
@@ -45,14 +46,19 @@ export interface Assembled extends Pick<WholeBox, 'box' | 'services' | 'store' |
   stop(): Promise<void>;
 }
 
-export async function assemble(data: string, keyfile: string, clock: SystemClock = systemClock()): Promise<Assembled> {
+export async function assemble(
+  data: string,
+  keyfile: string,
+  clock: SystemClock = systemClock(),
+  log: LogFiles = logFiles,
+): Promise<Assembled> {
   const lock = lockFolder(data);
   const core = loadCore({ wasm: readFileSync('dist/core.wasm'), random: (length) => systemRandom.bytes(length) });
   const lease = new LeaseClock({ clock, trust: 'kernel', builtMs: 0, synchronised: () => true });
   const freshness = new Freshness(core, lease);
   const store = await openLmdbStore({ lock, files, witness: freshness });
   const folder = join(data, 'audit');
-  const audit = new AuditLog({ folder, core, files: logFiles, clock, random: systemRandom, segmentBytes: 1024 * 1024 });
+  const audit = new AuditLog({ folder, core, files: log, clock, random: systemRandom, segmentBytes: 1024 * 1024 });
   const services = buildServices({
     ...{ core, store, audit, clock, lease, random: systemRandom },
     appliance: () => box,
@@ -67,6 +73,7 @@ export async function assemble(data: string, keyfile: string, clock: SystemClock
     shamir: (threshold, shares) => new ShamirSlot({ core, random: systemRandom, threshold, shares }),
     automatic: [new KeyfileSlot({ path: keyfile, random: systemRandom, files })],
     heartbeatMs: 60_000,
+    settleMs: 0,
     reasons: () => audit.reasons,
   });
   return {
@@ -90,7 +97,8 @@ export function sender(services: Services, root: () => string): WholeBox['send']
     });
 }
 
-export async function wholeBox(): Promise<WholeBox> {
+/** @param log  what the audit log writes to */
+export async function wholeBox(log: LogFiles = logFiles): Promise<WholeBox> {
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-box-'));
   const data = join(scratch, 'data');
   let skipped = 0;
@@ -105,7 +113,7 @@ export async function wholeBox(): Promise<WholeBox> {
     after: (delayMs, job) => real.after(delayMs, job),
     sleep: (delayMs) => real.sleep(delayMs),
   };
-  const { box, services, store, audit, stop } = await assemble(data, join(scratch, 'keyfile'), clock);
+  const { box, services, store, audit, stop } = await assemble(data, join(scratch, 'keyfile'), clock, log);
   const { rootToken } = await box.initialise({ shares: 1, threshold: 1, keyfile: true });
   const root = Buffer.from(rootToken.bytes).toString();
   if (!(await box.unsealAutomatically())) throw new Error(`the box did not open: ${box.status().reasons.join('; ')}`);

@@ -1,0 +1,105 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { run as http } from '../../bench/http/http.ts';
+import { main } from '../../bench/main.ts';
+import { run as memory } from '../../bench/memory/memory.ts';
+import { renderTable } from '../../bench/reach.ts';
+import { run as read } from '../../bench/read/read.ts';
+import { type BenchResult, renderResult } from '../../bench/result.ts';
+import { run as start } from '../../bench/start/start.ts';
+import { run as store } from '../../bench/store/store.ts';
+
+function expectFigures(result: BenchResult): void {
+  expect(result.rows.length).toBeGreaterThan(0);
+  for (const { what, ours, rivals } of result.rows) {
+    if (!what.startsWith('growth')) expect(ours, what).toBeGreaterThan(0);
+    for (const value of Object.values(rivals)) expect(value, what).toBeGreaterThan(0);
+  }
+  expect(renderResult(result)).not.toContain('NaN');
+}
+
+describe('the small size of each benchmark runs and measures ours and its rivals', () => {
+  test('store', async () => {
+    const result = await store({ small: true });
+    expectFigures(result);
+    expect(result.rows.map(({ what }) => what)).toEqual([
+      'durable writes of 2 rows, 64 in flight',
+      'durable writes of 2 rows, 1 in flight',
+    ]);
+  });
+
+  test('read, whose two sides read the same secrets in every run', async () => {
+    const result = await read({ small: true });
+    expectFigures(result);
+    expect(result.digest).toMatch(/^[0-9a-f]{64}$/);
+    expect((await read({ small: true })).digest).toBe(result.digest);
+  });
+
+  test('http', async () => {
+    const result = await http({ small: true }, { durationMs: 150 });
+    const cases = result.rows.map(({ what }) => what);
+    expect(cases).toEqual(['read', 'read', 'write', 'list', 'lookup'].map((what) => expect.stringContaining(what)));
+    expectFigures(result);
+    expect(Object.keys(result.rows[0]?.rivals ?? {})).toEqual(['http', 'hono', 'hono-sync']);
+    expect(result.rows[0]?.note).toMatch(/p50\/p99 ms: ours [\d.]+\/[\d.]+ at/);
+  });
+
+  test('memory', async () => expectFigures(await memory({ small: true })));
+
+  test('start', async () => expectFigures(await start({ small: true })));
+});
+
+describe('the command', () => {
+  let folder = '';
+  let printed = '';
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-test-'));
+    printed = '';
+    for (const name of ['log', 'error'] as const) {
+      vi.spyOn(console, name).mockImplementation((text: string) => {
+        printed += `${text}\n`;
+      });
+    }
+  });
+  afterEach(() => {
+    vi.restoreAllMocks();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test.each([
+    [['fly'], 'there is no benchmark "fly"'],
+    [['core', '--fast'], '--fast'],
+    [['http', '--target', 'ftp://x'], '--target'],
+    [['http', '--target=http://127.0.0.1:1'], '--token-file'],
+  ])('%j is refused with a sentence', async (args, sentence) => {
+    expect(await main(args)).toBe(1);
+    expect(printed).toContain(sentence);
+  });
+
+  test.each([[[]], [['--help']], [['http', '--help']]])('%j prints every name and option', async (args) => {
+    expect(await main(args)).toBe(0);
+    for (const word of ['core', 'store', 'http', 'memory', 'start', 'all', 'dudect', '--small', '--json', '--target']) {
+      expect(printed).toContain(word);
+    }
+  });
+
+  test('writes commit, CPU and Node beside the rows where it is asked to', async () => {
+    const file = join(folder, 'results', 'store.json');
+    expect(await main(['store', '--small', '--json', file])).toBe(0);
+    expect(printed).toContain('durable writes');
+    const [result] = JSON.parse(readFileSync(file, 'utf8')) as BenchResult[];
+    expect(result).toMatchObject({ name: 'store', node: process.version, commit: expect.any(String) });
+    expect(result?.cpu).toMatch(/ x \d+$/);
+  });
+});
+
+test('the table shows what was not reached as that, and names what is not measured', () => {
+  const row = { what: 'a', unit: 'ns', ours: 5, rivals: {}, ratio: 0.5, reach: '>= 1x b', met: false };
+  const result = { name: 'n', commit: 'c', node: 'v', cpu: 'p', date: 'd', rows: [row, { ...row, met: true }] };
+  const table = renderTable([result]);
+  expect(table).toMatch(/n +a +>= 1x b +0\.50x +NOT met/);
+  expect(table).toContain('1 of 2 met');
+  expect(table).toContain('leases');
+});
