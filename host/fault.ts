@@ -18,6 +18,7 @@ const FAULTS = {
   'engine.failed': { status: 500, retry: 'never' },
   'appliance.sealed': { status: 503, retry: 'after-unseal' },
   'appliance.uninitialised': { status: 400, retry: 'never' },
+  'appliance.busy': { status: 503, retry: 'backoff' },
   'appliance.rolled-back': { status: 503, retry: 'never' },
   'audit.unavailable': { status: 503, retry: 'backoff' },
   'audit.corrupt': { status: 503, retry: 'never' },

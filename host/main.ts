@@ -37,6 +37,8 @@ import { verifyStopped } from './verify-stopped.ts';
 
 /** What this program calls itself to clients: a version as they can read it. */
 const VERSION = packageFile.version;
+/** No job holds a row that it has sealed and not committed for longer. */
+const ROTATION_SETTLE_MS = 60_000;
 /** Before this the wall clock is wrong: the day of the build. */
 const BUILT_MS = Date.UTC(2026, 10, 1);
 
@@ -141,6 +143,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
     shamir: (threshold, shares) => new ShamirSlot({ core, random, threshold, shares }),
     automatic: [new KeyfileSlot({ path: keyfile, random, files })],
     heartbeatMs: config['freshness.heartbeatMs'],
+    settleMs: Math.max(config['limits.requestTimeoutMs'], ROTATION_SETTLE_MS),
     reasons: () => [...notes, ...audit.reasons],
   });
   const shown: Shown = {

@@ -5,61 +5,18 @@
 import type { Core, FreshnessInfo } from '../../core/types.ts';
 import { Fault, isFault } from '../fault.ts';
 import type { Appliance, InitResult, SealStatus } from '../ports/appliance.ts';
-import type { Clock, Timer } from '../ports/clock.ts';
-import type { LeaseTimeKeeper } from '../ports/lease-time.ts';
-import type { Random } from '../ports/random.ts';
+import type { Timer } from '../ports/clock.ts';
 import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
-import type { Snapshot, Store } from '../ports/store.ts';
+import type { Snapshot } from '../ports/store.ts';
 import type { Secret } from '../secret.ts';
 import { clearLeftovers, foundBox, type InitOptions } from './founding.ts';
-import { type Freshness, rolledBack, verifyStore } from './freshness.ts';
+import { rolledBack, verifyStore } from './freshness.ts';
+import { KeyChanges, type KeyHolder } from './keys.ts';
+import type { ApplianceOptions, LogLifecycle } from './options.ts';
 import { Quorum } from './quorum.ts';
 import { JobRow, KEYRING_KEY, parseTimeRecord, readComplete, readSealMark, sealMarkPut } from './rows.ts';
 import type { SlotRow } from './slot-format.ts';
 import { checkSlots, openSlot, readSlots, weakest } from './slots.ts';
-
-/** What lives on an open box and is built around it. */
-export interface Residents {
-  /** Rows that a new box begins with; core is open, the audit log runs. @param options.secretMount KV version 2 at `secret/` */
-  found(options: { readonly secretMount: boolean }): Promise<{ readonly rootToken: Secret }>;
-  /** Loads mounts and policies into core, starts jobs. Requests are let in when the box says that it is open. */
-  open(): Promise<void>;
-  /** Lets no request in, waits for those under way, stops jobs. Safe to call when nothing is open. */
-  close(): Promise<void>;
-}
-
-/** The audit log as the box starts and stops it. */
-export interface LogLifecycle {
-  start(options: {
-    readonly applianceId: Uint8Array;
-    readonly known: { readonly size: number; readonly root: Uint8Array } | undefined;
-    readonly onCheckpoint: (size: number, root: Uint8Array) => Promise<void>;
-  }): Promise<void>;
-  /** Writes a leaf of the box itself; one that is told while the log is stopped is kept and written first after the start. */
-  note(event: string, data: Readonly<Record<string, string | number>>): void;
-  stop(): Promise<void>;
-  /** Removes what an initialisation that was cut left behind. */
-  clear(): void;
-}
-
-export interface ApplianceOptions {
-  readonly core: Core;
-  readonly store: Store;
-  readonly freshness: Freshness;
-  readonly clock: Clock;
-  readonly lease: LeaseTimeKeeper;
-  readonly random: Random;
-  readonly log: LogLifecycle;
-  readonly residents: Residents;
-  /** Kinds that may open this box (`seal.allowed`). */
-  readonly allowed: readonly SlotKind[];
-  readonly shamir: (threshold: number, shares: number) => SealSlot;
-  /** Adapters that need no person, in the order in which they are tried. */
-  readonly automatic: readonly SealSlot[];
-  readonly heartbeatMs: number;
-  /** What is less good around the box than it should be, for health. */
-  readonly reasons: () => readonly string[];
-}
 
 /** Rows up to which the fingerprint is recomputed before the first answer. */
 const VERIFY_FIRST_ROWS = 4096;
@@ -86,10 +43,24 @@ export class Box implements Appliance {
   #queue: Promise<unknown> = Promise.resolve();
   #troubles = new Map<string, string>();
   #attempts = 0;
+  /** Rotation, slots and shares of the open box. */
+  readonly keys: KeyChanges;
 
   constructor(options: ApplianceOptions) {
     this.#options = options;
     this.#core = options.core;
+    const { log } = options;
+    this.keys = new KeyChanges({
+      ...options,
+      note: (event, data) => log.note(event, data),
+      leavesDurable: () => log.durable(),
+      auditKeysChanged: () => log.keysChanged(),
+      trouble: (name, sentence) => {
+        if (sentence === undefined) this.#troubles.delete(name);
+        else this.#troubles.set(name, sentence);
+      },
+      beat: () => this.#record(),
+    });
     this.#quorum = new Quorum(options.random);
     this.#time = new JobRow(options.core, options.lease, 'time');
     this.#complete = readComplete(options.store);
@@ -120,6 +91,30 @@ export class Box implements Appliance {
   /** Kind of the weakest slot, for whoever starts the box. */
   get weakestWayIn(): SlotKind | undefined {
     return weakest(this.#slots);
+  }
+
+  /** The open box for one change of its keys, and what goes on behind it. */
+  holder(): KeyHolder {
+    const life = this.#life;
+    const stopped = (): boolean => this.#life !== life || this.#state !== 'open' || this.#core.sealed;
+    return {
+      slots: this.#slots,
+      changed: (slots) => {
+        this.#slots = slots;
+      },
+      stopped,
+      exclusive: (work) =>
+        this.#exclusive(async () => {
+          if (stopped()) throw new Fault('appliance.sealed', 'Vault is sealed');
+          if (this.#verifying) {
+            throw new Fault(
+              'appliance.busy',
+              'the store is still being verified: try again when health says it is done',
+            );
+          }
+          return await work();
+        }),
+    };
   }
 
   /**
@@ -257,6 +252,7 @@ export class Box implements Appliance {
     this.#attempts = 0;
     this.#options.log.note('seal.opened', { kind: header.kind });
     await this.#beat();
+    if (!this.#verifying) this.keys.rewrapBehind(this.holder());
   }
 
   /** Core has the root key. */
@@ -319,6 +315,7 @@ export class Box implements Appliance {
       agrees = this.#life === life && !this.#core.sealed ? false : undefined;
     }
     this.#verifying = false;
+    if (agrees === true) this.keys.rewrapBehind(this.holder());
     if (agrees !== false) return;
     this.#troubles.set('rolled-back', rolledBack('a row of the store is not the one that was written last').message);
     this.#options.log.note('seal.rolled-back', {});

@@ -14,7 +14,7 @@ import type { Secret } from '../secret.ts';
 import type { Freshness } from './freshness.ts';
 import { completePut, KEYRING_KEY } from './rows.ts';
 import { encodeSlotList, ID_SIZE } from './slot-format.ts';
-import { createSlot, type NewSlot, slotPut } from './slots.ts';
+import { createSlot, type NewSlot, slotPut, wrapTo } from './slots.ts';
 
 export interface InitOptions {
   readonly shares: number;
@@ -88,7 +88,8 @@ async function makeSlots(parts: FoundingParts, options: InitOptions, createdMs: 
   if (options.keyfile && keyfile !== undefined && allowed.includes('keyfile')) {
     made.push(await createSlot(core, random, keyfile, { threshold: 0, shares: 0 }, createdMs));
   }
-  return { slots: made.map(({ row }) => row), shares: made.flatMap((one) => one.shares) };
+  const { rootGeneration } = core.keyringInfo();
+  return { slots: made.map(({ key }) => wrapTo(core, key, rootGeneration)), shares: made.flatMap((one) => one.shares) };
 }
 
 /** Removes what an initialisation that was cut left in the store and the log. Never called on a complete box. */

@@ -7,7 +7,7 @@ import { Fault } from '../fault.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LeaseTime } from '../ports/lease-time.ts';
 import { type Change, type Put, type Reader, type Snapshot, TABLES, type Table, type Witness } from '../ports/store.ts';
-import { FRESHNESS_KEY } from './rows.ts';
+import { epochOf, FRESHNESS_KEY } from './rows.ts';
 
 /** Rows that one slice of a long verification takes before requests have their turn. */
 const SLICE_ROWS = 512;
@@ -29,6 +29,12 @@ export class Freshness implements Witness {
   #clearing = false;
   #checkpoint = NO_CHECKPOINT;
   #counters: Readonly<Record<string, number>> = {};
+  /** Epochs that a row may be sealed with: the newest, and for a while after a rotation the one before. */
+  #epochs: readonly number[] = [];
+  /** Core has a ring staged that a commit under way carries; `folded`: in the transaction that waits to settle. */
+  #carrying: 'no' | 'next' | 'folded' = 'no';
+  /** A count under a staged root's key that is to begin with the next transaction. */
+  #renewal: (() => void) | undefined;
 
   constructor(core: Core, lease: LeaseTime) {
     this.#core = core;
@@ -38,14 +44,24 @@ export class Freshness implements Witness {
   fold(changes: readonly Change[]): readonly Put[] {
     if (this.#clearing) return [];
     if (!this.#following || this.#core.sealed) throw new Fault('appliance.sealed', 'the box is sealed');
+    const withStaged = this.#carrying === 'next' && changes.some(({ table }) => table === 'keyring');
     try {
-      for (const { table, key, before, after } of changes) this.#core.foldChange(TABLES[table], key, before, after);
-      const value = this.#core.sealFreshness({
+      this.#renewal?.();
+      this.#renewal = undefined;
+      for (const { table, key, before, after } of changes) {
+        if (after !== undefined && table !== 'keyring' && !this.#epochs.includes(epochOf(after))) {
+          throw new Fault('store.conflict', 'a row was sealed with a key that was rotated since: try again');
+        }
+        this.#core.foldChange(TABLES[table], key, before, after);
+      }
+      const state = {
         counters: this.#counters,
         checkpointSize: this.#checkpoint.size,
         checkpointRoot: this.#checkpoint.root,
         timeHighWaterMs: this.#lease.nowMs(),
-      });
+      };
+      const value = this.#core.sealFreshness(state, withStaged);
+      if (withStaged) this.#carrying = 'folded';
       return [{ table: 'freshness', key: FRESHNESS_KEY, value }];
     } catch (error) {
       if (!this.#core.sealed) this.#core.discardFreshness();
@@ -58,12 +74,69 @@ export class Freshness implements Witness {
     if (this.#clearing || this.#core.sealed) return;
     if (committed) this.#core.adoptFreshness();
     else this.#core.discardFreshness();
+    if (this.#carrying !== 'folded') return;
+    this.#carrying = 'no';
+    // Before any other transaction is worked out: it goes on from the new ring.
+    if (!committed) return;
+    this.#core.adoptStaged();
+    this.#epochs = [...this.#epochs.slice(-1), this.#core.keyringInfo().epoch];
+  }
+
+  /** From now on rows are sealed with the newest epoch only: what was sealed before a rotation has had its time. */
+  closeEpochs(): void {
+    this.#epochs = [this.#core.keyringInfo().epoch];
+  }
+
+  /**
+   * Commits the ring that core has staged, by `commit`, whose transaction must change the keyring's row; core uses it as
+   * soon as that is durable. If it fails, the ring is dropped.
+   */
+  async carryStaged(commit: () => Promise<void>): Promise<void> {
+    this.#carrying = 'next';
+    try {
+      await commit();
+    } catch (error) {
+      if (!this.#core.sealed) this.#core.discardStaged();
+      throw error;
+    } finally {
+      this.#carrying = 'no';
+    }
+  }
+
+  /**
+   * Counts every row under the fingerprint key of the staged root, in slices; what is committed meanwhile is counted too.
+   *
+   * @param take    a snapshot of the durable state
+   * @param commit  commits anything: the count begins with that transaction
+   */
+  async renew(clock: Clock, take: () => Snapshot, commit: () => Promise<void>): Promise<void> {
+    let snapshot: Snapshot | undefined;
+    this.#renewal = () => {
+      snapshot = take();
+      this.#core.renewStart();
+    };
+    try {
+      await commit();
+      if (snapshot === undefined) throw new Error('the commit was not folded');
+      let rows = 0;
+      for (const table of COVERED) {
+        for (const { key, value } of snapshot.range(table)) {
+          this.#core.renewRow(TABLES[table], key, value);
+          rows++;
+          if (rows % SLICE_ROWS === 0) await clock.sleep(1);
+        }
+      }
+    } finally {
+      this.#renewal = undefined;
+      snapshot?.[Symbol.dispose]();
+    }
   }
 
   /** A new box: nothing lies in the store yet. */
   begin(): void {
     this.#checkpoint = NO_CHECKPOINT;
     this.#counters = {};
+    this.closeEpochs();
     this.#following = true;
   }
 
@@ -81,6 +154,7 @@ export class Freshness implements Witness {
     }
     this.#checkpoint = { size: info.checkpointSize, root: Uint8Array.from(info.checkpointRoot) };
     this.#counters = info.counters;
+    this.closeEpochs();
     this.#following = true;
     return info;
   }

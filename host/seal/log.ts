@@ -4,7 +4,7 @@ import type { Core } from '../../core/types.ts';
 import type { AuditLog } from '../audit/index.ts';
 import type { LeaseTime } from '../ports/lease-time.ts';
 import type { Store } from '../ports/store.ts';
-import type { LogLifecycle } from './appliance.ts';
+import type { LogLifecycle } from './options.ts';
 import { JobRow } from './rows.ts';
 
 export interface BoxLogParts {
@@ -37,6 +37,11 @@ export function boxLog(parts: BoxLogParts): LogLifecycle {
       for (const sentence of repaired) trouble(sentence);
     },
     note: (event, data) => audit.tell({ event, data }),
+    durable: () => audit.durable('effect'),
+    async keysChanged() {
+      audit.keysChanged();
+      await audit.rotateKey();
+    },
     stop: () => audit.stop(),
     clear: () => rmSync(folder, { recursive: true, force: true }),
   };

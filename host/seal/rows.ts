@@ -14,6 +14,11 @@ const COMPLETE_KEY = Buffer.from('complete', 'ascii');
 const SEALED_KEY = Buffer.from('sealed', 'ascii');
 const COMPLETE_SIZE = 1 + ID_SIZE + 8;
 
+/** The epoch that a sealed row was sealed with (core/spec/record.md). */
+export function epochOf(row: Uint8Array): number {
+  return new DataView(row.buffer, row.byteOffset, row.byteLength).getUint32(1);
+}
+
 /** How long a grant of the seal's own work may live. */
 export const GRANT_MS = 60_000;
 

@@ -36,18 +36,25 @@ export function slotPut(slot: SlotRow): Put {
   return { table: 'boot', key: Buffer.concat([PREFIX, slot.header.slotId]), value: encodeRow(slot) };
 }
 
+export function slotRemoval({ header }: SlotKey): Put {
+  return { table: 'boot', key: Buffer.concat([PREFIX, header.slotId]) };
+}
+
 export function weakest(slots: readonly SlotRow[]): SlotKind | undefined {
   return WEAKEST_FIRST.find((kind) => slots.some((slot) => slot.header.kind === kind));
 }
 
+/** What a slot is before the root key is wrapped to it. */
+export type SlotKey = Pick<SlotRow, 'header' | 'headerBytes' | 'blob'>;
+
 export interface NewSlot {
-  readonly row: SlotRow;
+  readonly key: SlotKey;
   /** Kind `shamir`: to be handed to people, once. */
   readonly shares: readonly Secret[];
 }
 
 /**
- * Makes a slot key by the adapter and wraps the root key, which core holds, to it. Nothing is stored.
+ * Makes a slot key by the adapter. Nothing is stored.
  *
  * @param quorum  how many of how many shares open it: kind `shamir` only
  */
@@ -58,7 +65,7 @@ export async function createSlot(
   quorum: { readonly threshold: number; readonly shares: number },
   createdMs: number,
 ): Promise<NewSlot> {
-  const { applianceId, rootGeneration } = core.keyringInfo();
+  const { applianceId } = core.keyringInfo();
   const slotId = random.bytes(ID_SIZE);
   const created: CreatedSlot = await adapter.create(deviceContext(adapter.kind, applianceId, slotId));
   using key = created.key;
@@ -71,14 +78,32 @@ export async function createSlot(
     publicKey: recipient,
     ...quorum,
   };
-  const headerBytes = encodeHeader(header);
-  const { shared, enc } = encapsulate(recipient);
+  return { key: { headerBytes: encodeHeader(header), header, blob: created.blob }, shares: created.shares ?? [] };
+}
+
+/**
+ * Wraps the root key, which core holds, to a slot: the staged one where a new root is staged.
+ *
+ * @param rootGeneration  of that root
+ */
+export function wrapTo(core: Core, slot: SlotKey, rootGeneration: number): SlotRow {
+  const { header, headerBytes, blob } = slot;
+  const { shared, enc } = encapsulate(header.publicKey);
   using dh = shared;
-  const wrapped = Buffer.from(core.wrapRoot(dh.bytes, enc, recipient, wrapContext(headerBytes, rootGeneration)));
-  return {
-    row: { headerBytes, header, blob: created.blob, rootGeneration, enc, wrapped },
-    shares: created.shares ?? [],
-  };
+  const context = wrapContext(headerBytes, rootGeneration);
+  const wrapped = Buffer.from(core.wrapRoot(dh.bytes, enc, header.publicKey, context));
+  return { headerBytes, header, blob, rootGeneration, enc, wrapped };
+}
+
+/**
+ * Recovers the slot's key, as a proof that whoever offered something holds the slot; core is not asked.
+ *
+ * @throws Fault `slot.refused`, `slot.unavailable`
+ */
+export async function proveSlot(adapter: SealSlot, slot: SlotKey, offered: Offered): Promise<void> {
+  const { header, blob } = slot;
+  using key = await adapter.recover(blob, deviceContext(header.kind, header.applianceId, header.slotId), offered);
+  if (Buffer.compare(publicKey(key), header.publicKey) !== 0) throw refused(header.kind);
 }
 
 /**

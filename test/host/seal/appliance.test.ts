@@ -1,163 +1,15 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Core, loadCore } from '../../../core/index.ts';
-import type { Clock } from '../../../host/ports/clock.ts';
-import type { Store } from '../../../host/ports/store.ts';
-import { Box } from '../../../host/seal/appliance.ts';
-import { Freshness } from '../../../host/seal/freshness.ts';
-import { KeyfileSlot } from '../../../host/seal/keyfile/keyfile.ts';
-import { ShamirSlot } from '../../../host/seal/shamir/shamir.ts';
+import { rmSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
 import { decodeRow } from '../../../host/seal/slot-format.ts';
 import { Secret } from '../../../host/secret.ts';
-import { openMemoryStore } from '../../../host/store/memory/memory.ts';
-import { files } from '../../../host/system/files.ts';
-import { LeaseClock } from '../../../host/system/lease-time.ts';
-import { systemRandom } from '../../../host/system/random.ts';
-import { toyCore } from './toy-core.ts';
 
-const scratch = mkdtempSync(join(tmpdir(), 'holdfast-box-'));
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
-
-class TestClock implements Clock {
-  now = Date.UTC(2026, 10, 24);
-  readonly bootId = 'boot';
-  readonly timers: { readonly at: number; readonly job: () => void }[] = [];
-  wallMs = () => this.now;
-  wallNanos = () => 0;
-  bootMs = () => this.now - Date.UTC(2026, 10, 1);
-  after(delayMs: number, job: () => void) {
-    const timer = { at: this.now + delayMs, job };
-    this.timers.push(timer);
-    return { cancel: () => void this.timers.splice(this.timers.indexOf(timer) >>> 0, 1) };
-  }
-  readonly #sleeping: (() => void)[] = [];
-  sleep = () => new Promise<void>((resolve) => this.#sleeping.push(resolve));
-  /** Wakes who sleeps, until nobody does. */
-  async wake(done: () => boolean): Promise<void> {
-    while (!done()) {
-      for (const resolve of this.#sleeping.splice(0)) resolve();
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  }
-  /** Runs what is due within `ms`, and lets promises settle. */
-  async pass(ms: number): Promise<void> {
-    this.now += ms;
-    for (const timer of this.timers.filter(({ at }) => at <= this.now)) {
-      this.timers.splice(this.timers.indexOf(timer), 1);
-      timer.job();
-    }
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-
-const wasm = readFileSync('dist/core.wasm');
-const CORES: Readonly<Record<string, () => Core>> = {
-  'the core': () => loadCore({ wasm, random: (length) => systemRandom.bytes(length) }),
-  'the toy core': toyCore,
-};
-let newCore: () => Core = toyCore;
-
-let made = 0;
-/** One machine: a disk, a key file, and programs that run on it one after the other. */
-class Machine {
-  readonly clock = new TestClock();
-  readonly keyfile = join(scratch, String(made++), 'keyfile');
-  core: Core = newCore();
-  store: Store;
-  /** Commits from this number on fail, as if the power went. */
-  cutAt = Number.POSITIVE_INFINITY;
-  commits = 0;
-  /** What the box asked of its neighbours, in order. */
-  readonly events: string[] = [];
-  readonly notes: string[] = [];
-  freshness: Freshness;
-  box: Box;
-  #lease: LeaseClock;
-
-  constructor() {
-    this.#lease = this.#newLease();
-    this.freshness = new Freshness(this.core, this.#lease);
-    // The store outlives the programs: it asks whichever witness is the present one.
-    this.store = openMemoryStore({
-      fold: (changes) => this.freshness.fold(changes),
-      settled: (committed) => this.freshness.settled(committed),
-    });
-    this.box = this.#newBox();
-  }
-
-  #newLease(): LeaseClock {
-    return new LeaseClock({ clock: this.clock, trust: 'kernel', builtMs: 0, synchronised: () => true });
-  }
-
-  /** The process ends without a word and starts again. */
-  restart(): void {
-    this.core = newCore();
-    this.clock.timers.length = 0;
-    this.cutAt = Number.POSITIVE_INFINITY;
-    this.#lease = this.#newLease();
-    this.freshness = new Freshness(this.core, this.#lease);
-    this.box = this.#newBox();
-  }
-
-  #newBox(): Box {
-    const { clock, core, freshness, store } = this;
-    const cut = <T>(work: () => T): T => {
-      if (++this.commits >= this.cutAt) throw new Error('the power went');
-      return work();
-    };
-    return new Box({
-      core,
-      freshness,
-      clock,
-      lease: this.#lease,
-      store: new Proxy(store, {
-        get: (target, name: keyof Store) => {
-          if (name === 'commit')
-            return async (batch: Parameters<Store['commit']>[0]) => cut(() => target.commit(batch));
-          const member = target[name];
-          return typeof member === 'function' ? member.bind(target) : member;
-        },
-      }),
-      random: systemRandom,
-      log: {
-        start: async () => void this.events.push('log.start'),
-        note: (event) => void this.notes.push(event),
-        stop: async () => void this.events.push('log.stop'),
-        clear: () => void this.events.push('log.clear'),
-      },
-      residents: {
-        found: async () => {
-          await cut(() =>
-            store.commit({ puts: [{ table: 'policy', key: Buffer.from('default'), value: Buffer.from('rules') }] }),
-          );
-          return { rootToken: new Secret(Buffer.from('hvs.root')) };
-        },
-        open: async () => void this.events.push('residents.open'),
-        close: async () => void this.events.push('residents.close'),
-      },
-      allowed: ['shamir', 'keyfile'],
-      shamir: (threshold, shares) => new ShamirSlot({ core, random: systemRandom, threshold, shares }),
-      automatic: [new KeyfileSlot({ path: this.keyfile, random: systemRandom, files })],
-      heartbeatMs: 60_000,
-      reasons: () => [],
-    });
-  }
-
-  put(text: string): Promise<void> {
-    return this.store.commit({ puts: [{ table: 'record', key: Buffer.from(text), value: Buffer.from(text) }] });
-  }
-}
+import { Machine, row } from './machine.ts';
 
 const copy = (secret: Secret | undefined): Secret => new Secret(Buffer.from(secret?.bytes ?? []));
 const SOLO = { shares: 1, threshold: 1, keyfile: true } as const;
 const THREE_OF_FIVE = { shares: 5, threshold: 3, keyfile: false } as const;
 
-describe.each(Object.entries(CORES))('with %s', (_name, make) => {
-  beforeAll(() => {
-    newCore = make;
-  });
+describe('the box', () => {
   describe('a new box', () => {
     test('is uninitialised, and nothing opens it', async () => {
       const { box } = new Machine();
@@ -382,7 +234,7 @@ describe.each(Object.entries(CORES))('with %s', (_name, make) => {
 
     test('the right rows open it', async () => {
       const machine = await filled(3);
-      await tamper(machine, Buffer.from('row 1'));
+      await tamper(machine, row('row 1'));
       expect(await machine.box.unsealAutomatically()).toBe(true);
     });
 

@@ -1,0 +1,228 @@
+/**
+ * Changes of the keyring on an open box: new epochs, new roots, slots added, replaced and removed. Each is one commit that
+ * holds the new ring, the slots that wrap its root and the freshness row that proves them; a power cut leaves the box as
+ * it was before or as it is after.
+ */
+import type { Core } from '../../core/types.ts';
+import { Fault, isFault } from '../fault.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { LeaseTime } from '../ports/lease-time.ts';
+import type { Random } from '../ports/random.ts';
+import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
+import type { Put, Store } from '../ports/store.ts';
+import type { Secret } from '../secret.ts';
+import type { Freshness } from './freshness.ts';
+import { Rewrap, type RewrapProgress } from './rewrap.ts';
+import { KEYRING_KEY } from './rows.ts';
+import { encodeSlotList, SLOT_COUNT_MAX, type SlotRow } from './slot-format.ts';
+import { createSlot, type NewSlot, type SlotKey, slotPut, slotRemoval, wrapTo } from './slots.ts';
+
+export interface KeyChangesParts {
+  readonly core: Core;
+  readonly store: Store;
+  readonly freshness: Freshness;
+  readonly clock: Clock;
+  readonly lease: LeaseTime;
+  readonly random: Random;
+  readonly allowed: readonly SlotKind[];
+  /** How long a request may hold a row that it sealed before a rotation, milliseconds. */
+  readonly settleMs: number;
+  readonly note: (event: string, data: Readonly<Record<string, string | number>>) => void;
+  /** Resolves when the leaves that ask for a change are on disk: they come before it. */
+  readonly leavesDurable: () => Promise<void>;
+  /** A new root brought new audit keys. */
+  readonly auditKeysChanged: () => Promise<void>;
+  readonly trouble: (name: string, sentence: string | undefined) => void;
+  /** Commits anything, so that a count of rows has a beginning. */
+  readonly beat: () => Promise<void>;
+}
+
+/** The box as changes of keys see it. */
+export interface KeyHolder {
+  readonly slots: readonly SlotRow[];
+  /** The slots as they are from now on. */
+  changed(slots: readonly SlotRow[]): void;
+  /** Runs one change of state after the other; refused unless the box is open and has verified its store. */
+  exclusive<T>(work: () => Promise<T>): Promise<T>;
+  /** True when the box that a background work began on is closed. */
+  stopped(): boolean;
+}
+
+interface Ring {
+  readonly slots?: { readonly kept: readonly SlotKey[]; readonly removed: readonly SlotKey[] };
+  readonly newEpoch?: boolean;
+  readonly newRoot?: boolean;
+}
+
+export class KeyChanges {
+  readonly #parts: KeyChangesParts;
+  readonly #rewrap: Rewrap;
+  #rewrapping = false;
+
+  constructor(parts: KeyChangesParts) {
+    this.#parts = parts;
+    this.#rewrap = new Rewrap(parts);
+  }
+
+  get progress(): RewrapProgress & { readonly running: boolean } {
+    return { ...this.#rewrap.progress, running: this.#rewrapping };
+  }
+
+  /** A new epoch: rows are sealed with it from now on, older ones moved to it behind the requests. */
+  async rotate(holder: KeyHolder): Promise<void> {
+    await holder.exclusive(async () => {
+      await this.#change(holder, { newEpoch: true });
+      this.#parts.note('keys.rotated', { epoch: this.#parts.core.keyringInfo().epoch });
+    });
+    this.rewrapBehind(holder);
+  }
+
+  /** One more way into the box. @throws Fault `slot.refused` a kind that is not allowed; `slot.unavailable` no device */
+  add(holder: KeyHolder, adapter: SealSlot): Promise<SlotRow> {
+    return holder.exclusive(async () => {
+      this.#checkAllowed(adapter.kind);
+      if (adapter.kind === 'shamir') throw new Fault('input.invalid', 'a box has one set of shares: rekey it instead');
+      if (holder.slots.length >= SLOT_COUNT_MAX)
+        throw new Fault('input.invalid', `a box has at most ${SLOT_COUNT_MAX} slots: remove one first`);
+      const made = await this.#create(adapter, { threshold: 0, shares: 0 });
+      const slots = await this.#change(holder, { slots: { kept: [...holder.slots, made.key], removed: [] } }).catch(
+        async (error: unknown) => {
+          await adapter.discard(made.key.blob).catch(() => undefined);
+          throw error;
+        },
+      );
+      this.#parts.note('slot.added', { kind: adapter.kind, slot: idOf(made.key) });
+      return slots.find(({ header }) => idOf({ header }) === idOf(made.key)) as SlotRow;
+    });
+  }
+
+  /**
+   * Takes a way into the box away: a new root, so that who held it opens an old disk only.
+   *
+   * @param adapter  forgets what lies outside the box (a key file); undefined where it is not configured any more
+   */
+  async remove(holder: KeyHolder, slotId: string, adapter: SealSlot | undefined): Promise<void> {
+    await holder.exclusive(async () => {
+      const gone = holder.slots.find((slot) => idOf(slot) === slotId);
+      if (gone === undefined) throw new Fault('route.absent', 'there is no slot of this id: see slot list');
+      if (gone.header.kind === 'shamir')
+        throw new Fault('input.invalid', 'the recovery shares are never removed: rekey them instead');
+      const kept = holder.slots.filter((slot) => slot !== gone);
+      await this.#change(holder, { slots: { kept, removed: [gone] }, newRoot: true });
+      this.#parts.note('slot.removed', { kind: gone.header.kind, slot: slotId });
+      // After the commit: a slot whose key is gone and whose row is not would be a locked door.
+      if (!kept.some(({ header }) => header.kind === gone.header.kind)) await adapter?.discard(gone.blob);
+    });
+    this.rewrapBehind(holder);
+  }
+
+  /**
+   * New shares, and with them a new root.
+   *
+   * @param adapter  makes them; the shares handed out before open an old disk only
+   * @returns the shares to hand to people, once
+   */
+  async rekey(
+    holder: KeyHolder,
+    adapter: SealSlot,
+    quorum: { readonly threshold: number; readonly shares: number },
+  ): Promise<readonly Secret[]> {
+    const shares = await holder.exclusive(async () => {
+      const made = await this.#create(adapter, quorum);
+      const removed = holder.slots.filter(({ header }) => header.kind === 'shamir');
+      const kept = [...holder.slots.filter(({ header }) => header.kind !== 'shamir'), made.key];
+      await this.#change(holder, { slots: { kept, removed }, newRoot: true });
+      this.#parts.note('seal.rekeyed', { shares: quorum.shares, threshold: quorum.threshold });
+      return made.shares;
+    });
+    this.rewrapBehind(holder);
+    return shares;
+  }
+
+  /** Goes on with what a rotation began; returns at once. */
+  rewrapBehind(holder: KeyHolder): void {
+    if (this.#rewrapping || holder.stopped()) return;
+    this.#rewrapping = true;
+    const { trouble } = this.#parts;
+    this.#rewrap
+      .run(
+        (work) => holder.exclusive(work),
+        () => holder.stopped(),
+      )
+      .then(() => trouble('rewrap', undefined))
+      .catch((error: unknown) => {
+        if (holder.stopped()) return;
+        const why = isFault(error) ? error.message : 'an internal error';
+        trouble('rewrap', `rows could not be moved to the newest epoch, and the old one stays: ${why}`);
+      })
+      .finally(() => {
+        this.#rewrapping = false;
+      });
+  }
+
+  #checkAllowed(kind: SlotKind): void {
+    if (this.#parts.allowed.includes(kind)) return;
+    throw new Fault('slot.refused', `slots of kind ${kind} are not allowed here (seal.allowed)`);
+  }
+
+  #create(adapter: SealSlot, quorum: { readonly threshold: number; readonly shares: number }): Promise<NewSlot> {
+    const { core, random, clock } = this.#parts;
+    return createSlot(core, random, adapter, quorum, clock.wallMs());
+  }
+
+  /** Stages a ring, wraps its root to every slot, and commits both with the freshness row. */
+  async #change(holder: KeyHolder, { slots, newEpoch = false, newRoot = false }: Ring): Promise<readonly SlotRow[]> {
+    const { core, store, freshness, clock, beat, leavesDurable } = this.#parts;
+    await leavesDurable();
+    const before = store.get('keyring', KEYRING_KEY);
+    if (before === undefined) throw new Fault('appliance.rolled-back', 'rolled back: the store has no keyring');
+    const expected = Uint8Array.from(before);
+    const kept = slots?.kept ?? holder.slots;
+    const { rootGeneration } = core.keyringInfo();
+    const ring = Buffer.from(
+      core.stageKeyring({ slots: encodeSlotList(kept), newEpoch, newRoot, nowMs: clock.wallMs() }),
+    );
+    let rows: readonly SlotRow[];
+    try {
+      rows = kept.map((slot) =>
+        newRoot || !isWrapped(slot) ? wrapTo(core, slot, rootGeneration + (newRoot ? 1 : 0)) : slot,
+      );
+      if (newRoot) await freshness.renew(clock, () => store.snapshot(), beat);
+    } catch (error) {
+      if (!core.sealed) core.discardStaged();
+      throw error;
+    }
+    const puts: readonly Put[] = [
+      { table: 'keyring', key: KEYRING_KEY, value: ring },
+      ...rows.map(slotPut),
+      ...(slots?.removed ?? []).map(slotRemoval),
+    ];
+    await freshness.carryStaged(() =>
+      store.commit({ puts, expect: [{ table: 'keyring', key: KEYRING_KEY, is: expected }] }),
+    );
+    holder.changed(rows);
+    if (newRoot) await this.#renewAuditKeys();
+    return rows;
+  }
+
+  /** The change is durable: a log that cannot be written now is told, and undoes nothing. */
+  async #renewAuditKeys(): Promise<void> {
+    const { trouble, auditKeysChanged } = this.#parts;
+    try {
+      await auditKeysChanged();
+      trouble('audit-keys', undefined);
+    } catch (error) {
+      const why = isFault(error) ? error.message : 'an internal error';
+      trouble('audit-keys', `the audit log still signs with the key from before the rekey: ${why}`);
+    }
+  }
+}
+
+/** The slot's id in hex. */
+export function idOf({ header }: Pick<SlotKey, 'header'>): string {
+  return Buffer.from(header.slotId).toString('hex');
+}
+
+function isWrapped(slot: SlotKey | SlotRow): slot is SlotRow {
+  return 'wrapped' in slot;
+}

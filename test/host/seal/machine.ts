@@ -1,0 +1,178 @@
+/** One machine for tests of the seal: a disk in memory, a key file, and programs that run on it one after the other. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll } from 'vitest';
+import { type Core, loadCore } from '../../../core/index.ts';
+import type { Clock } from '../../../host/ports/clock.ts';
+import type { Store } from '../../../host/ports/store.ts';
+import { Box } from '../../../host/seal/appliance.ts';
+import { Freshness } from '../../../host/seal/freshness.ts';
+import { KeyfileSlot } from '../../../host/seal/keyfile/keyfile.ts';
+import { ShamirSlot } from '../../../host/seal/shamir/shamir.ts';
+import { Secret } from '../../../host/secret.ts';
+import { openMemoryStore } from '../../../host/store/memory/memory.ts';
+import { files } from '../../../host/system/files.ts';
+import { LeaseClock } from '../../../host/system/lease-time.ts';
+import { systemRandom } from '../../../host/system/random.ts';
+
+export const scratch = mkdtempSync(join(tmpdir(), 'holdfast-box-'));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+export class TestClock implements Clock {
+  now = Date.UTC(2026, 10, 24);
+  readonly bootId = 'boot';
+  readonly timers: { readonly at: number; readonly job: () => void }[] = [];
+  wallMs = () => this.now;
+  wallNanos = () => 0;
+  bootMs = () => this.now - Date.UTC(2026, 10, 1);
+  after(delayMs: number, job: () => void) {
+    const timer = { at: this.now + delayMs, job };
+    this.timers.push(timer);
+    return { cancel: () => void this.timers.splice(this.timers.indexOf(timer) >>> 0, 1) };
+  }
+  readonly #sleeping: (() => void)[] = [];
+  sleep = () => new Promise<void>((resolve) => this.#sleeping.push(resolve));
+  /** Wakes who sleeps, until nobody does. */
+  async wake(done: () => boolean): Promise<void> {
+    while (!done()) {
+      for (const resolve of this.#sleeping.splice(0)) resolve();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+  /** Runs what is due within `ms`, and lets promises settle. */
+  async pass(ms: number): Promise<void> {
+    this.now += ms;
+    for (const timer of this.timers.filter(({ at }) => at <= this.now)) {
+      this.timers.splice(this.timers.indexOf(timer), 1);
+      timer.job();
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+const wasm = readFileSync('dist/core.wasm');
+const newCore = (): Core => loadCore({ wasm, random: (length) => systemRandom.bytes(length) });
+
+/** A row as the store sees one of the first epoch; what is sealed in it is not its business. */
+export const row = (text: string): Buffer => Buffer.concat([Buffer.of(1, 0, 0, 0, 1), Buffer.from(text)]);
+
+let made = 0;
+/** One machine: a disk, a key file, and programs that run on it one after the other. */
+export class Machine {
+  readonly clock = new TestClock();
+  readonly keyfile = join(scratch, String(made++), 'keyfile');
+  core: Core = newCore();
+  store: Store;
+  /** Commits from this number on fail, as if the power went. */
+  cutAt = Number.POSITIVE_INFINITY;
+  commits = 0;
+  /** What the box asked of its neighbours, in order. */
+  readonly events: string[] = [];
+  readonly notes: string[] = [];
+  freshness: Freshness;
+  box: Box;
+  #lease: LeaseClock;
+
+  /** @param rows `sealed`: as engines write them; else bytes that no core opens */
+  readonly #rows: 'opaque' | 'sealed';
+
+  constructor(rows: 'opaque' | 'sealed' = 'opaque') {
+    this.#rows = rows;
+    this.#lease = this.#newLease();
+    this.freshness = new Freshness(this.core, this.#lease);
+    // The store outlives the programs: it asks whichever witness is the present one.
+    this.store = openMemoryStore({
+      fold: (changes) => this.freshness.fold(changes),
+      settled: (committed) => this.freshness.settled(committed),
+    });
+    this.box = this.#newBox();
+  }
+
+  #newLease(): LeaseClock {
+    return new LeaseClock({ clock: this.clock, trust: 'kernel', builtMs: 0, synchronised: () => true });
+  }
+
+  /** The process ends without a word and starts again. */
+  restart(): void {
+    this.core = newCore();
+    this.clock.timers.length = 0;
+    this.cutAt = Number.POSITIVE_INFINITY;
+    this.#lease = this.#newLease();
+    this.freshness = new Freshness(this.core, this.#lease);
+    this.box = this.#newBox();
+  }
+
+  #newBox(): Box {
+    const { clock, core, freshness, store } = this;
+    const cut = <T>(work: () => T): T => {
+      if (++this.commits >= this.cutAt) throw new Error('the power went');
+      return work();
+    };
+    return new Box({
+      core,
+      freshness,
+      clock,
+      lease: this.#lease,
+      store: new Proxy(store, {
+        get: (target, name: keyof Store) => {
+          if (name === 'commit')
+            return async (batch: Parameters<Store['commit']>[0]) => cut(() => target.commit(batch));
+          const member = target[name];
+          return typeof member === 'function' ? member.bind(target) : member;
+        },
+      }),
+      random: systemRandom,
+      log: {
+        start: async () => void this.events.push('log.start'),
+        note: (event) => void this.notes.push(event),
+        durable: async () => undefined,
+        keysChanged: async () => void this.events.push('log.keys'),
+        stop: async () => void this.events.push('log.stop'),
+        clear: () => void this.events.push('log.clear'),
+      },
+      residents: {
+        found: async () => {
+          await cut(() => this.put('default'));
+          return { rootToken: new Secret(Buffer.from('hvs.root')) };
+        },
+        open: async () => void this.events.push('residents.open'),
+        close: async () => void this.events.push('residents.close'),
+      },
+      allowed: ['shamir', 'keyfile'],
+      shamir: (threshold, shares) => new ShamirSlot({ core, random: systemRandom, threshold, shares }),
+      automatic: [this.keyfileSlot()],
+      heartbeatMs: 60_000,
+      settleMs: 0,
+      reasons: () => [],
+    });
+  }
+
+  keyfileSlot(): KeyfileSlot {
+    return new KeyfileSlot({ path: this.keyfile, random: systemRandom, files });
+  }
+
+  put(text: string): Promise<void> {
+    const key = Buffer.from(text);
+    if (this.#rows === 'opaque') return this.store.commit({ puts: [{ table: 'record', key, value: row(text) }] });
+    const value = this.#granted((grant) => this.core.sealTable(grant, 'token', key, key));
+    return this.store.commit({ puts: [{ table: 'token', key, value }] });
+  }
+
+  /** What a sealed row holds; undefined if there is none. @throws CoreFault `refused` */
+  get(text: string): string | undefined {
+    const key = Buffer.from(text);
+    const found = this.store.get('token', key);
+    if (found === undefined) return undefined;
+    const value = Uint8Array.from(found);
+    return Buffer.from(this.#granted((grant) => this.core.openTable(grant, 'token', key, value))).toString();
+  }
+
+  #granted(work: (grant: number) => Uint8Array): Uint8Array {
+    const now = this.#lease.nowMs();
+    const grant = this.core.systemGrant('boot', undefined, now, now + 1000);
+    const result = Uint8Array.from(work(grant));
+    this.core.endGrant(grant);
+    return result;
+  }
+}
