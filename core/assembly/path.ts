@@ -8,10 +8,10 @@ const SLASH: u32 = 0x2f;
 const SPACE: u32 = 0x20;
 const DOT: u32 = 0x2e;
 
-/** Length of the well-formed UTF-8 sequence at p (RFC 3629 section 4), or 0; 0 for control characters too. */
+/** Length of the well-formed UTF-8 sequence at p (RFC 3629 section 4), or 0; 0 for control characters and `/` too. */
 function sequence(p: usize, end: usize): u32 {
   const b0 = <u32>load<u8>(p);
-  if (b0 < 0x80) return b0 < 0x20 || b0 == 0x7f ? 0 : 1;
+  if (b0 < 0x80) return b0 < 0x20 || b0 == 0x7f || b0 == SLASH ? 0 : 1;
   if (b0 < 0xc2 || b0 > 0xf4) return 0;
   const length: u32 = b0 < 0xe0 ? 2 : b0 < 0xf0 ? 3 : 4;
   if (p + length > end) return 0;
@@ -39,7 +39,6 @@ export function isSegment(p: usize, length: u32): bool {
   const end = p + length;
   let at = p;
   while (at < end) {
-    if (<u32>load<u8>(at) == SLASH) return false;
     const step = sequence(at, end);
     if (step == 0) return false;
     at += step;

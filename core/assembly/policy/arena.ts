@@ -144,10 +144,9 @@ function hash(name: usize, length: u32): u32 {
 /** The slot that holds the name, or the empty one where it belongs. There is one: slots are twice the policies. */
 function slotOf(arena: usize, name: usize, length: u32): usize {
   let slot = hash(name, length) & (SLOT_COUNT - 1);
-  while (true) {
-    const address = arena + ARENA_SLOTS + slot * 2;
-    const index = <u32>load<u16>(address);
-    if (index == 0) return address;
+  let address = arena + ARENA_SLOTS + slot * 2;
+  let index = <u32>load<u16>(address);
+  while (index != 0) {
     const entry = arena + ARENA_POLICIES + (index - 1) * POLICY_SIZE;
     if (
       load<u32>(entry + POLICY_NAME_LENGTH) == length &&
@@ -156,7 +155,10 @@ function slotOf(arena: usize, name: usize, length: u32): usize {
       return address;
     }
     slot = (slot + 1) & (SLOT_COUNT - 1);
+    address = arena + ARENA_SLOTS + slot * 2;
+    index = <u32>load<u16>(address);
   }
+  return address;
 }
 
 /** Enters a compiled policy into the spare's table. @returns POLICY_OK, POLICY_MALFORMED for a name that is there, POLICY_FULL */

@@ -108,9 +108,9 @@ export class Box {
   readonly records = new Map<string, Uint8Array>();
   readonly keyring: Uint8Array;
 
-  constructor(seed = 'box', onTrap?: () => void) {
+  constructor(seed = 'box', onTrap?: () => void, types: readonly TypeDeclaration[] = TYPES) {
     this.core = newCore(seed, onTrap);
-    this.core.declare(TYPES);
+    this.core.declare(types);
     this.keyring = Uint8Array.from(this.core.createKeyring(id(9), NOW));
     this.mount(id(1), 'sys', 'sys/');
     this.mount(id(2), 'kv-v1', 'secret/');

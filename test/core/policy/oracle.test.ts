@@ -91,7 +91,7 @@ function given(random: SeededRandom): AskedParameter[] {
   return Array.from({ length: random.below(3) }, () => ({
     name: random.pick(['p', 'P', 'q', 'Q', 'rr', 'other', '*']),
     kind: random.once(4) ? ('json' as const) : ('text' as const),
-    value: random.pick(['', 'x', 'xy', 'xyz', 'axyb', '1', 'true', '{"a":1}']),
+    value: random.pick(['', 'x', 'xy', 'xyz', 'axyb', 'abcde', '1', 'true', '{"a":1}']),
   }));
 }
 
@@ -168,6 +168,15 @@ describe('a decision', () => {
     }
     expect(allowed).toBeGreaterThan(50);
   });
+});
+
+test('a node with more children than are compared at once finds each', () => {
+  const core = new Policies();
+  const letters = [...'abcdefghijklmnopqrstuvwxyz0123456789'];
+  expect(core.load([{ name: 'wide', rules: letters.map((one) => rule(`k/${one}/v`, ['read'])) }])).toBe(OK);
+  const asked = { wanted: 'read', sudo: false, wrapTtl: 0, parameters: [] } as const;
+  for (const one of letters) expect(core.decide([0], { ...asked, path: `k/${one}/v` })).toBe(ALLOWED);
+  for (const one of ['A', '_', '~']) expect(core.decide([0], { ...asked, path: `k/${one}/v` })).not.toBe(ALLOWED);
 });
 
 describe('capabilities of a path', () => {
