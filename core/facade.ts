@@ -47,6 +47,7 @@ const NONE = -1;
 
 interface MountEntry {
   readonly mountId: Uint8Array;
+  readonly mountHex: string;
   readonly mountPath: string;
   readonly type: string;
 }
@@ -164,8 +165,10 @@ export class Facade implements Core {
     const typeEnd = 19 + (payload[18] ?? 0);
     const pathEnd = typeEnd + 2 + payload.readUInt16BE(typeEnd);
     this.#mounts.clear();
-    this.#loaded.set(Buffer.from(key).toString('hex'), {
+    const mountHex = Buffer.from(key).toString('hex');
+    this.#loaded.set(mountHex, {
       mountId: Uint8Array.from(key),
+      mountHex,
       type: payload.toString('latin1', 19, typeEnd),
       mountPath: payload.toString('utf8', typeEnd + 2, pathEnd),
     });
@@ -202,7 +205,8 @@ export class Facade implements Core {
     const trailingSlash = w.result(2) === 1;
     const end = trailingSlash ? path.length - 1 : path.length;
     const start = Math.min(mount.mountPath.length, end);
-    return { ...mount, relative: path.slice(start, end), trailingSlash };
+    const { mountId, mountHex, mountPath, type } = mount;
+    return { mountId, mountHex, mountPath, type, relative: path.slice(start, end), trailingSlash };
   }
 
   /** Which loaded mount an index of core stands for: the longest whose path the routed one begins with. */
@@ -227,8 +231,8 @@ export class Facade implements Core {
     w.check(w.exports.begin(operation, textLength, batch?.length ?? 0, batch === undefined ? 0 : 1));
     const given = w.result(0);
     return {
-      ...((given & 1) === 0 ? {} : { tokenKey: w.copy(0, 16) }),
-      ...((given & 2) === 0 ? {} : { existenceKey: w.copy(16, 16 + w.result(1)) }),
+      tokenKey: (given & 1) === 0 ? undefined : w.copy(0, 16),
+      existenceKey: (given & 2) === 0 ? undefined : w.copy(16, 16 + w.result(1)),
     };
   }
 
@@ -268,13 +272,15 @@ export class Facade implements Core {
       hasSudo: (outcome & 2) !== 0,
       lastUse: (outcome & 8) !== 0,
       granting,
-      ...((outcome & 4) === 0 ? {} : { spentRow: w.copy(0, w.result(5)) }),
+      spentRow: (outcome & 4) === 0 ? undefined : w.copy(0, w.result(5)),
     };
   }
 
   #granting(count: number): number[] {
     const bytes = this.#wasm.out(GRANTING_AT, GRANTING_AT + count * 2);
-    return Array.from({ length: count }, (_, i) => (bytes[i * 2] ?? 0) + (bytes[i * 2 + 1] ?? 0) * 256);
+    const positions: number[] = [];
+    for (let at = 0; at < bytes.length; at += 2) positions.push((bytes[at] ?? 0) + (bytes[at + 1] ?? 0) * 256);
+    return positions;
   }
 
   tokenPayload(grant: number): Uint8Array | undefined {
@@ -437,7 +443,7 @@ export class Facade implements Core {
     const length = typeof value === 'string' ? w.text(value) : value.length;
     if (typeof value !== 'string') w.bytes(value);
     w.check(w.exports.auditHmac(accessorLength, length));
-    return `hmac-sha256:${Buffer.from(w.out(0, 32)).toString('hex')}`;
+    return `hmac-sha256:${w.outHex(0, 32)}`;
   }
 
   get auditPending(): number {

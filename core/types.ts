@@ -116,8 +116,9 @@ export interface KeyringChange {
 // ------------------------------------------------------------------------------------------------ the gate
 
 export interface Routed {
-  /** 16 bytes, copy. */
+  /** 16 bytes, copy; and in hex. */
   readonly mountId: Uint8Array;
+  readonly mountHex: string;
   /** As it stands in the mount table, with its trailing slash: `secret/`, `auth/token/`. */
   readonly mountPath: string;
   readonly type: string;
@@ -128,9 +129,9 @@ export interface Routed {
 
 export interface Begun {
   /** Key of the presented token's row in table `token` (service), or of its parent's row (batch); none: no token needed. */
-  readonly tokenKey?: Uint8Array;
+  readonly tokenKey: Uint8Array | undefined;
   /** Key of the record that the existence check reads, in table `record`. */
-  readonly existenceKey?: Uint8Array;
+  readonly existenceKey: Uint8Array | undefined;
 }
 
 export interface DecideInput {
@@ -138,7 +139,7 @@ export interface DecideInput {
   readonly tokenRow: Uint8Array | undefined;
   readonly existenceRow: Uint8Array | undefined;
   /** Top-level parameters of the request, for parameter constraints; only read when a rule has some (`needs-parameters`). */
-  readonly parameters?: readonly Parameter[];
+  readonly parameters?: readonly Parameter[] | undefined;
   /** Believed lease time, milliseconds. */
   readonly nowMs: number;
   /** Until when the grant lives at the latest. */
@@ -178,7 +179,7 @@ export interface Decision {
   readonly isRoot: boolean;
   readonly hasSudo: boolean;
   /** The token's row with one use less, to commit with an expectation on the row that was given. Copy. */
-  readonly spentRow?: Uint8Array;
+  readonly spentRow?: Uint8Array | undefined;
   /** True if this was the token's last use: it is to be revoked after the answer. */
   readonly lastUse: boolean;
   /** Positions (in the token's own list of policies) of those that hold the deciding rule. */

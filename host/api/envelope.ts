@@ -53,8 +53,7 @@ function wrapOf(wrap: WrapInfo): Record<string, unknown> {
 
 function envelope(requestId: string, mountType: string, flat: boolean, answer: Answer): Record<string, unknown> {
   const { data, auth, wrapInfo, lease, warnings } = answer;
-  return {
-    ...(flat && data !== undefined && data !== null ? data : {}),
+  const common = {
     request_id: requestId,
     lease_id: lease?.id ?? '',
     renewable: lease?.renewable ?? false,
@@ -65,6 +64,7 @@ function envelope(requestId: string, mountType: string, flat: boolean, answer: A
     auth: auth === undefined ? null : authOf(auth),
     mount_type: mountType,
   };
+  return flat && data !== undefined && data !== null ? { ...data, ...common } : common;
 }
 
 /** @param cbor the client asked for CBOR */

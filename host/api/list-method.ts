@@ -18,15 +18,16 @@ interface ParserError extends Error {
   readonly bytesParsed?: number;
 }
 
-/** Sockets whose answer is still to come: a LIST behind it cannot be told from its body. */
-const busy = new WeakSet<Socket>();
+/** Marks sockets whose answer is still to come: a LIST behind it cannot be told from its body. A member, since a weak set costs the garbage collector. */
+const BUSY = Symbol('busy');
+type Marked = Socket & { [BUSY]?: boolean };
 
-export function requestBegins(socket: Socket): void {
-  busy.add(socket);
+export function requestBegins(socket: Marked): void {
+  socket[BUSY] = true;
 }
 
-export function requestEnds(socket: Socket): void {
-  busy.delete(socket);
+export function requestEnds(socket: Marked): void {
+  socket[BUSY] = false;
 }
 
 export function refuseSocket(socket: Socket | Duplex, sentence: string): void {
@@ -148,7 +149,8 @@ export function takeLists(server: HttpServer | HttpsServer, event: 'connection' 
     const start = bytesParsed - 2;
     const isList = code === 'HPE_INVALID_METHOD' && rawPacket?.toString('latin1', start, start + 5) === 'LIST ';
     if (isList && rawPacket !== undefined && start >= 0) {
-      if (busy.has(socket)) refuseSocket(socket, 'a LIST cannot follow a request that is not answered yet');
+      if ((socket as Marked)[BUSY] === true)
+        refuseSocket(socket, 'a LIST cannot follow a request that is not answered yet');
       else adopt(server, event, socket, Buffer.from(rawPacket.subarray(start)));
       return;
     }

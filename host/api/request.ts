@@ -1,5 +1,4 @@
 /** From the bytes of a request to what is dispatched. Everything that could mean two things is refused. */
-import type { IncomingMessage } from 'node:http';
 import { decode } from 'cborg';
 import type { Verb } from '../../core/types.ts';
 import { parseDurationMs } from '../duration.ts';
@@ -33,7 +32,8 @@ export function parseTarget(target: string): { readonly path: string; readonly q
   if (!raw.startsWith(PREFIX)) return undefined;
   if (raw.includes('#') || !/^[\x21-\x7e]*$/.test(raw))
     refuse('the path holds bytes that a URL cannot hold: encode them');
-  const path = raw.slice(PREFIX.length).split('/').map(decodeSegment).join('/');
+  const encoded = raw.slice(PREFIX.length);
+  const path = encoded.includes('%') ? encoded.split('/').map(decodeSegment).join('/') : encoded;
   return { path, query: mark < 0 ? '' : target.slice(mark + 1) };
 }
 
@@ -70,22 +70,68 @@ export function parseQuery(query: string): Record<string, Value> {
   return Object.fromEntries(out);
 }
 
-function only(request: IncomingMessage, name: string): string | undefined {
-  const all = request.headersDistinct[name];
-  if (all === undefined) return undefined;
-  if (all.length > 1) refuse(`the header ${name} is given ${all.length} times`);
-  return all[0];
+/** The headers that are read, undefined where absent. Gathered once from the raw list: Node's own maps cost several times that. */
+export interface Head {
+  host: string | undefined;
+  token: string | undefined;
+  authorization: string | undefined;
+  wrapTtl: string | undefined;
+  namespace: string | undefined;
+  contentType: string | undefined;
+  contentLength: string | undefined;
+  transferEncoding: string | undefined;
+  /** Several are joined with commas. */
+  accept: string | undefined;
 }
 
-function tokenOf(request: IncomingMessage): string | undefined {
-  const own = only(request, 'x-vault-token');
-  const authorization = only(request, 'authorization');
-  if (own !== undefined && own !== '') return own;
+const HEADERS: Readonly<Record<string, keyof Head>> = {
+  host: 'host',
+  'x-vault-token': 'token',
+  authorization: 'authorization',
+  'x-vault-wrap-ttl': 'wrapTtl',
+  'x-vault-namespace': 'namespace',
+  'content-type': 'contentType',
+  'content-length': 'contentLength',
+  'transfer-encoding': 'transferEncoding',
+  accept: 'accept',
+};
+const HEADER_FIELDS: ReadonlyMap<string, keyof Head> = new Map(Object.entries(HEADERS));
+/** Names as clients write them: what is not here is made lower-case first, and is not read if it is longer. */
+const HEADER_LENGTH_MAX = Math.max(...Object.keys(HEADERS).map((name) => name.length));
+
+/** @param raw names and values in turns @throws Fault `input.invalid` where a header that must be one is given twice */
+export function readHead(raw: readonly string[]): Head {
+  const head: Head = {
+    host: undefined,
+    token: undefined,
+    authorization: undefined,
+    wrapTtl: undefined,
+    namespace: undefined,
+    contentType: undefined,
+    contentLength: undefined,
+    transferEncoding: undefined,
+    accept: undefined,
+  };
+  for (let at = 0; at < raw.length; at += 2) {
+    const name = raw[at] ?? '';
+    if (name.length > HEADER_LENGTH_MAX) continue;
+    const field = HEADER_FIELDS.get(name) ?? HEADER_FIELDS.get(name.toLowerCase());
+    if (field === undefined) continue;
+    const value = raw[at + 1] ?? '';
+    const before = head[field];
+    if (before === undefined) head[field] = value;
+    else if (field === 'accept' || field === 'transferEncoding') head[field] = `${before}, ${value}`;
+    else refuse(`the header ${name.toLowerCase()} is given more than once`);
+  }
+  return head;
+}
+
+function tokenOf({ token, authorization }: Head): string | undefined {
+  if (token !== undefined && token !== '') return token;
   return authorization?.startsWith('Bearer ') === true ? authorization.slice(7) : undefined;
 }
 
-function wrapTtlOf(request: IncomingMessage): number {
-  const text = only(request, 'x-vault-wrap-ttl');
+function wrapTtlOf({ wrapTtl: text }: Head): number {
   if (text === undefined || text === '') return 0;
   const ms = parseDurationMs(text);
   if (ms === undefined) return refuse('error parsing X-Vault-Wrap-TTL header: it is no duration such as 60 or 5m');
@@ -171,39 +217,41 @@ const VERBS: Readonly<Record<string, Verb>> = {
 export const takesBody = (method: string): boolean => WRITES.includes(method);
 
 /** What is refused whatever it asks for, before a byte of the body is read. */
-export function checkHead(request: IncomingMessage): void {
-  only(request, 'host');
-  const { headers } = request;
-  if (headers['transfer-encoding'] !== undefined && headers['content-length'] !== undefined) {
+export function checkHead({ transferEncoding, contentLength, namespace }: Head): void {
+  if (transferEncoding !== undefined && contentLength !== undefined) {
     refuse('Content-Length and Transfer-Encoding are given both');
   }
-  const namespace = only(request, 'x-vault-namespace')?.replace(/^\/+|\/+$/g, '') ?? '';
-  if (namespace !== '' && namespace !== 'root') refuse('this box has no namespaces: leave X-Vault-Namespace out');
+  if (namespace === undefined) return;
+  const name = namespace.replace(/^\/+|\/+$/g, '');
+  if (name !== '' && name !== 'root') refuse('this box has no namespaces: leave X-Vault-Namespace out');
 }
 
+const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze({});
+
 export function parseRequest(
-  request: IncomingMessage,
+  method: string,
+  head: Head,
   target: { readonly path: string; readonly query: string },
   body: Uint8Array,
 ): Parsed {
-  const method = request.method ?? '';
-  const contentType = only(request, 'content-type');
-  const query = parseQuery(target.query);
+  let query = target.query === '' ? undefined : parseQuery(target.query);
   let verb = VERBS[method];
   if (verb === undefined) throw new Fault('operation.unsupported', 'unsupported operation');
-  if (verb === 'read' && query['help'] !== undefined) verb = 'help';
-  else if (verb === 'read' && isListing(query)) verb = 'list';
-  if (verb === 'patch') checkPatchType(contentType);
-  delete query['list'];
-  delete query['help'];
+  if (verb === 'patch') checkPatchType(head.contentType);
+  if (query !== undefined) {
+    if (verb === 'read' && query['help'] !== undefined) verb = 'help';
+    else if (verb === 'read' && isListing(query)) verb = 'list';
+    const { list: _list, help: _help, ...rest } = query;
+    query = rest;
+  }
   const writes = verb === 'write' || verb === 'patch';
   return {
     verb,
     path: target.path,
-    token: tokenOf(request),
-    body: writes ? parseBody(body, contentType) : query,
-    wrapTtl: wrapTtlOf(request),
-    headers: {},
-    cbor: (request.headers.accept ?? '').includes('application/cbor'),
+    token: tokenOf(head),
+    body: writes ? parseBody(body, head.contentType) : (query ?? {}),
+    wrapTtl: wrapTtlOf(head),
+    headers: NO_HEADERS,
+    cbor: head.accept?.includes('application/cbor') === true,
   };
 }

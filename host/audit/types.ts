@@ -37,7 +37,7 @@ export interface AuditContext {
   /** Headers that the operator audits: name to plain text or, marked `hmac`, a value to hash. */
   readonly headers?: readonly { readonly name: string; readonly value: string; readonly hmac: boolean }[];
   /** Keys whose values are written in clear: the operation's own list and the mount's audit_non_hmac_*_keys. */
-  readonly clear?: { readonly request?: readonly string[]; readonly response?: readonly string[] };
+  readonly clear?: { readonly request?: readonly string[]; readonly response?: readonly string[] } | undefined;
   /** Revocation: is taken though the log has no room for anything else. */
   readonly urgent?: boolean;
 }
@@ -47,7 +47,7 @@ export interface AuditOutcome {
   readonly timeMs: number;
   readonly timeNanos: number;
   readonly answer?: Answer | undefined;
-  readonly error?: string;
+  readonly error?: string | undefined;
 }
 
 /** A leaf of the box's own work. `data` is written in clear, `hashed` with every value HMAC'd. */

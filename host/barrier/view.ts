@@ -4,7 +4,7 @@ import { Fault } from '../fault.ts';
 import type { Expectation, Put, Store } from '../ports/store.ts';
 import type { View, ViewChange } from '../ports/view.ts';
 import { type Barrier, StaleDecision } from './barrier.ts';
-import { throughCore } from './fault.ts';
+import { hostFault, throughCore } from './fault.ts';
 
 const NO_SUFFIX = new Uint8Array(0);
 const RECORD_KEY_SIZE = 32;
@@ -28,10 +28,12 @@ export class GrantView implements View {
 
   get(path: string, suffix: Uint8Array = NO_SUFFIX): Uint8Array | undefined {
     const { core, store } = this.#barrier;
-    return throughCore(() => {
+    try {
       const row = store.get('record', core.locate(this.#grant, path, suffix));
       return row === undefined ? undefined : Uint8Array.from(core.open(this.#grant, row));
-    });
+    } catch (error) {
+      throw hostFault(error);
+    }
   }
 
   list(path: string): string[] {

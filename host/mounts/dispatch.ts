@@ -48,8 +48,11 @@ const NOTHING_TO_PATCH: Answer = { status: 404, raw: { contentType: 'application
 interface Begun {
   readonly decision: Decision;
   readonly token: TokenInfo | undefined;
+  /** The row as it was before this request's use was taken off; undefined where none is. */
   readonly tokenRow: Uint8Array | undefined;
   readonly tokenKey: Uint8Array | undefined;
+  /** Lease time of the decision. */
+  readonly nowMs: number;
 }
 
 export class Dispatch implements Dispatcher {
@@ -86,7 +89,13 @@ export class Dispatch implements Dispatcher {
     if (!this.#open) return SEALED;
     this.#underWay++;
     try {
-      return await this.#serve(request);
+      for (let attempt = 1; ; attempt++) {
+        const outcome = await this.#attempt(request);
+        // Decided as a create, and somebody else made it first: decide again, as an update.
+        if (outcome !== 'again') return outcome;
+        if (attempt === ATTEMPTS_MAX)
+          return error(409, 'the record changed while the request was under way: try again');
+      }
     } catch (thrown) {
       return answerOf(hostFault(thrown));
     } finally {
@@ -95,25 +104,16 @@ export class Dispatch implements Dispatcher {
     }
   }
 
-  async #serve(request: Inbound): Promise<Outbound> {
-    for (let attempt = 1; ; attempt++) {
-      const outcome = await this.#attempt(request);
-      // Decided as a create, and somebody else made it first: decide again, as an update.
-      if (outcome !== 'again') return outcome;
-      if (attempt === ATTEMPTS_MAX) return error(409, 'the record changed while the request was under way: try again');
-    }
-  }
-
-  async #attempt(request: Inbound): Promise<Outbound | 'again'> {
+  #attempt(request: Inbound): Outbound | Promise<Outbound | 'again'> {
     let route: CoreRoute;
     try {
       route = this.#core.route(request.path);
     } catch (thrown) {
-      if (isCoreFault(thrown) && thrown.status === 'mount') return await this.#absent(request, undefined);
+      if (isCoreFault(thrown) && thrown.status === 'mount') return this.#absent(request, undefined);
       throw thrown;
     }
-    const mount = this.#parts.mounts.byId(Buffer.from(route.mountId).toString('hex'));
-    if (mount === undefined) return await this.#absent(request, undefined);
+    const mount = this.#parts.mounts.byId(route.mountHex);
+    if (mount === undefined) return this.#absent(request, undefined);
     const found = this.#parts.registry.router(route.type).find(route.relative, request.verb);
     const writes = request.verb === 'write' || request.verb === 'patch';
     if (route.trailingSlash && writes && (typeof found === 'string' || found.operation.slash !== true)) {
@@ -121,12 +121,12 @@ export class Dispatch implements Dispatcher {
     }
     if (found === 'path' || found === 'operation') {
       // The top of a mount holds nothing to read: that is no unknown path.
-      return await this.#absent(request, found === 'path' && route.relative === '' ? 'value' : found);
+      return this.#absent(request, found === 'path' && route.relative === '' ? 'value' : found);
     }
     if (route.trailingSlash && request.verb !== 'list' && found.operation.slash !== true) {
       return error(400, "only a list takes a path ending in '/'");
     }
-    return await this.#run(request, mount, found);
+    return this.#run(request, mount, found);
   }
 
   // ------------------------------------------------------------------------------------------ deciding
@@ -141,9 +141,9 @@ export class Dispatch implements Dispatcher {
   #decide(request: Inbound, operation: number): Begun {
     const { store } = this.#parts.barrier;
     const { tokenKey, existenceKey } = this.#core.begin(operation, request.token);
-    const found = tokenKey === undefined ? undefined : store.get('token', tokenKey);
-    // Copied: the next read of the store takes the view away.
-    const tokenRow = found === undefined ? undefined : Uint8Array.from(found);
+    let tokenRow = tokenKey === undefined ? undefined : store.get('token', tokenKey);
+    // Copied where another read of the store takes the view away.
+    if (tokenRow !== undefined && existenceKey !== undefined) tokenRow = Uint8Array.from(tokenRow);
     const existenceRow = existenceKey === undefined ? undefined : store.get('record', existenceKey);
     const nowMs = this.#parts.lease.nowMs();
     const input = {
@@ -159,7 +159,8 @@ export class Dispatch implements Dispatcher {
       decision = this.#core.decide({ ...input, parameters: this.#parameters(request.body) });
     }
     const token = decision.verdict === 'token' ? undefined : this.#info(decision.grant, tokenKey, tokenRow);
-    return { decision, token, tokenRow, tokenKey };
+    const spent = decision.spentRow === undefined || tokenRow === undefined ? undefined : Uint8Array.from(tokenRow);
+    return { decision, token, tokenRow: spent, tokenKey, nowMs };
   }
 
   #info(grant: number, tokenKey: Uint8Array | undefined, row: Uint8Array | undefined): TokenInfo | undefined {
@@ -183,7 +184,7 @@ export class Dispatch implements Dispatcher {
     const { lease } = this.#parts;
     return {
       id: request.id,
-      timeMs: lease.wallOf(lease.nowMs()),
+      timeMs: lease.wallOf(begun.nowMs),
       timeNanos: lease.nowNanos(),
       verb: request.verb,
       decision: begun.decision,
@@ -194,8 +195,8 @@ export class Dispatch implements Dispatcher {
       body: request.body,
       peer: request.peer,
       wrapTtl: request.wrapTtl,
-      ...(REVOCATION.test(request.path) ? { urgent: true } : {}),
-      ...(clear === undefined ? {} : { clear }),
+      urgent: request.path.startsWith('auth/token/') && REVOCATION.test(request.path),
+      clear,
     };
   }
 
@@ -225,7 +226,7 @@ export class Dispatch implements Dispatcher {
     let outbound: Outbound;
     let answer: Answer | undefined;
     try {
-      if (!(await this.#spend(begun))) {
+      if (begun.tokenRow !== undefined && !(await this.#spend(begun))) {
         this.#close(context, decision.grant, { error: 'the token was used by another request at the same time' });
         await audit.durable('answer');
         return 'again';
@@ -233,9 +234,18 @@ export class Dispatch implements Dispatcher {
       if (decision.verdict !== 'allowed') {
         outbound = refusal(request, decision.verdict);
       } else {
-        const done = await this.#operate(request, mount, routed, begun);
+        const { context: operated, warnings } = this.#prepare(request, mount, routed, begun);
+        const running = routed.operation.run(operated);
+        // Most reads are done by now: a promise less is some microtasks less.
+        const plain = running instanceof Promise ? await running : running;
+        const done = this.#done(request, mount, routed, decision, withWarnings(plain, warnings));
         outbound = done.outbound;
         answer = done.answer;
+        const wrapTtl = done.answer === undefined ? 0 : wrapTtlOf(request, done.answer);
+        if (wrapTtl > 0 && outbound.kind === 'answer' && answer !== undefined) {
+          answer = await this.#wrap(request, decision.grant, answer, wrapTtl);
+          outbound = { ...outbound, requestId: '', answer };
+        }
       }
     } catch (thrown) {
       if (thrown instanceof StaleDecision) {
@@ -246,10 +256,7 @@ export class Dispatch implements Dispatcher {
       outbound = answerOf(hostFault(thrown));
     }
     const text = outbound.kind === 'error' ? outbound.errors.join('; ') || `status ${outbound.status}` : undefined;
-    this.#close(context, decision.grant, {
-      ...(answer === undefined ? {} : { answer }),
-      ...(text === undefined ? {} : { error: text }),
-    });
+    this.#close(context, decision.grant, { answer, error: text });
     await audit.durable(context.urgent === true ? 'urgent' : 'answer');
     if (decision.lastUse && begun.token !== undefined) await this.#parts.tokens.revoke(begun.token.id);
     return outbound;
@@ -265,20 +272,28 @@ export class Dispatch implements Dispatcher {
     }
   }
 
-  #close(context: AuditContext, grant: number, outcome: { readonly answer?: Answer; readonly error?: string }): void {
+  #close(
+    context: AuditContext,
+    grant: number,
+    outcome: { readonly answer?: Answer | undefined; readonly error?: string | undefined },
+  ): void {
     const { audit, lease } = this.#parts;
     if (this.#core.sealed) throw new Fault('appliance.sealed', 'Vault is sealed');
-    audit.response(grant, context, { timeMs: lease.wallOf(lease.nowMs()), timeNanos: lease.nowNanos(), ...outcome });
+    const { answer, error: text } = outcome;
+    audit.response(grant, context, {
+      timeMs: lease.wallOf(lease.nowMs()),
+      timeNanos: lease.nowNanos(),
+      answer,
+      error: text,
+    });
   }
 
-  async #operate(
+  #prepare(
     request: Inbound,
     mount: MountRecord,
-    routed: Routed,
-    begun: Begun,
-  ): Promise<{ readonly outbound: Outbound; readonly answer: Answer | undefined }> {
-    const { operation, captures } = routed;
-    const { decision, token } = begun;
+    { operation, captures }: Routed,
+    { decision, token, nowMs }: Begun,
+  ): { readonly context: OperationContext; readonly warnings: readonly string[] } {
     const { fields, warnings } = parseFields(operation, request.body, captures, request.verb === 'patch');
     const { barrier, lease } = this.#parts;
     const context: OperationContext = {
@@ -295,46 +310,47 @@ export class Dispatch implements Dispatcher {
       tokenText: operation.open === true ? undefined : request.token,
       isRoot: decision.isRoot,
       hasSudo: decision.hasSudo,
-      nowMs: lease.nowMs(),
+      nowMs,
       nowNanos: lease.nowNanos(),
       peer: request.peer,
       wrapTtl: request.wrapTtl,
     };
-    const plain = await operation.run(context);
-    if (decision.lastUse && plain?.lease !== undefined) {
-      return { outbound: error(400, 'a token with one use left cannot be given a lease'), answer: undefined };
-    }
-    const warned = withWarnings(plain, warnings);
-    if (warned === undefined && request.verb === 'read') return { outbound: NOTHING, answer: undefined };
-    if (warned?.status === 404 && warned.data === undefined && request.verb !== 'patch') {
-      return { outbound: NOTHING, answer: undefined };
-    }
-    const absent = warned?.status === 404 && warned.data === undefined;
-    const answer = absent ? NOTHING_TO_PATCH : await this.#wrapped(request, decision.grant, warned);
-    return {
-      outbound: {
-        kind: 'answer',
-        requestId: answer?.wrapInfo === undefined ? (answer?.requestId ?? request.id) : '',
-        mountType: mount.type,
-        flat: operation.flat === true,
-        verb: request.verb,
-        answer: answer ?? {},
-      },
-      answer,
-    };
+    return { context, warnings };
   }
 
-  /** Successful answers with a body are wrapped where the client or the operation asks for it; the shorter TTL wins. */
-  async #wrapped(request: Inbound, grant: number, answer: Answer | undefined): Promise<Answer | undefined> {
-    if (answer === undefined || answer.raw !== undefined || answer.wrapInfo !== undefined) return answer;
-    const wishes = [request.wrapTtl, answer.wrapTtl ?? 0].filter((ttl) => ttl > 0);
-    const hasBody = answer.data !== undefined || answer.auth !== undefined;
-    if (wishes.length === 0 || !hasBody || (answer.status ?? 200) >= 400) return answer;
+  /** What an operation gave, as the client and the log see it before it is wrapped. */
+  #done(
+    request: Inbound,
+    mount: MountRecord,
+    { operation }: Routed,
+    { lastUse }: Decision,
+    given: Answer | undefined,
+  ): { readonly outbound: Outbound; readonly answer: Answer | undefined } {
+    if (lastUse && given?.lease !== undefined) {
+      return { outbound: error(400, 'a token with one use left cannot be given a lease'), answer: undefined };
+    }
+    const absent = given?.status === 404 && given.data === undefined;
+    if ((given === undefined && request.verb === 'read') || (absent && request.verb !== 'patch')) {
+      return { outbound: NOTHING, answer: undefined };
+    }
+    const answer = absent ? NOTHING_TO_PATCH : given;
+    const outbound: Outbound = {
+      kind: 'answer',
+      requestId: answer?.wrapInfo === undefined ? (answer?.requestId ?? request.id) : '',
+      mountType: mount.type,
+      flat: operation.flat === true,
+      verb: request.verb,
+      answer: answer ?? {},
+    };
+    return { outbound, answer };
+  }
+
+  async #wrap(request: Inbound, grant: number, answer: Answer, ttl: number): Promise<Answer> {
     const wrapInfo = await this.#parts.wrapping.wrap(grant, {
       requestId: request.id,
       answer,
       creationPath: request.path,
-      ttl: Math.min(...wishes),
+      ttl,
     });
     return { wrapInfo, ...(answer.warnings === undefined ? {} : { warnings: answer.warnings }) };
   }
@@ -352,7 +368,7 @@ export class Dispatch implements Dispatcher {
     const { decision } = begun;
     const context = this.#context(request, begun, undefined);
     this.#begin(decision.grant, context);
-    const spent = await this.#spend(begun);
+    const spent = begun.tokenRow === undefined || (await this.#spend(begun));
     const outbound = decision.verdict === 'token' ? TOKEN_REFUSED : this.#absence(request, decision.grant, missing);
     this.#close(context, decision.grant, { error: outbound.kind === 'error' ? (outbound.errors[0] ?? '') : '' });
     await this.#parts.audit.durable('answer');
@@ -386,6 +402,15 @@ function refusal(request: Inbound, verdict: Decision['verdict']): Outbound {
   // A wrapping token that was used or never was: the reference says so in these words and with this status.
   if (request.path === UNWRAP_PATH && request.token !== undefined) return error(400, NOT_VALID);
   return TOKEN_REFUSED;
+}
+
+/** Successful answers with a body are wrapped where the client or the operation asks for it; the shorter TTL wins. 0: not. */
+function wrapTtlOf(request: Inbound, { raw, wrapInfo, wrapTtl = 0, data, auth, status = 200 }: Answer): number {
+  if (request.wrapTtl === 0 && wrapTtl === 0) return 0;
+  const hasBody = data !== undefined || auth !== undefined;
+  if (raw !== undefined || wrapInfo !== undefined || !hasBody || status >= 400) return 0;
+  if (request.wrapTtl === 0 || wrapTtl === 0) return Math.max(request.wrapTtl, wrapTtl);
+  return Math.min(request.wrapTtl, wrapTtl);
 }
 
 function withWarnings(answer: Answer | undefined, warnings: readonly string[]): Answer | undefined {

@@ -103,6 +103,19 @@ function parseOne(name: string, field: Field, value: Value): Value {
   }
 }
 
+/** Most reads give nothing and are given nothing. */
+const NO_FIELDS: ParsedFields = Object.freeze({ fields: Object.freeze({}), warnings: Object.freeze([]) });
+
+function isEmpty(body: ValueMap): boolean {
+  for (const _ in body) return false;
+  return true;
+}
+
+function hasDefaults({ fields }: Operation): boolean {
+  for (const name in fields) if (fields[name]?.default !== undefined) return true;
+  return false;
+}
+
 const named = (names: readonly string[]): string => [...names].sort((a, b) => (a < b ? -1 : 1)).join(' ');
 
 /**
@@ -115,8 +128,8 @@ export function parseFields(
   captures: Readonly<Record<string, string>>,
   keepNull: boolean,
 ): ParsedFields {
+  if (operation.body === 'free' || (isEmpty(body) && !hasDefaults(operation))) return NO_FIELDS;
   const fields = new Map<string, Value>();
-  if (operation.body === 'free') return { fields: {}, warnings: [] };
   const unknown: string[] = [];
   const replaced: string[] = [];
   const aliases = aliasesOf(operation);

@@ -14,29 +14,57 @@ interface Entry {
   readonly number: number;
 }
 
+interface Segment {
+  readonly kind: 'literal' | 'one' | 'rest';
+  /** The literal, or the name of what is captured. */
+  readonly text: string;
+}
+
 interface Pattern {
-  readonly segments: readonly string[];
+  readonly segments: readonly Segment[];
   readonly verbs: Map<Verb, Entry>;
 }
 
-/** More literal segments, then earlier ones, then `+` before `*`. */
-function rank(segments: readonly string[]): string {
-  return segments.map((segment) => (segment.startsWith('*') ? '2' : segment.startsWith('+') ? '1' : '0')).join('');
+function segmentsOf(pattern: string): Segment[] {
+  if (pattern === '') return [];
+  return pattern.split('/').map((text): Segment => {
+    if (text.startsWith('*')) return { kind: 'rest', text: text.slice(1) };
+    return text.startsWith('+') ? { kind: 'one', text: text.slice(1) } : { kind: 'literal', text };
+  });
 }
+
+const RANKS = { literal: '0', one: '1', rest: '2' } as const;
+
+/** More literal segments, then earlier ones, then `+` before `*`. */
+const rank = (segments: readonly Segment[]): string => segments.map(({ kind }) => RANKS[kind]).join('');
 
 export class Router {
   readonly #patterns: readonly Pattern[];
+  /** By the literal that they begin with, each with those that begin with none behind: the others cannot match. */
+  readonly #byFirst = new Map<string, readonly Pattern[]>();
+  readonly #anyFirst: readonly Pattern[];
 
   /** @param first core's number of the engine's first operation */
   constructor(engine: Engine, first: number) {
     const patterns = new Map<string, Pattern>();
     for (const [index, operation] of engine.operations.entries()) {
       const { pattern } = operation;
-      const found = patterns.get(pattern) ?? { segments: pattern === '' ? [] : pattern.split('/'), verbs: new Map() };
+      const found = patterns.get(pattern) ?? { segments: segmentsOf(pattern), verbs: new Map() };
       found.verbs.set(operation.answers ?? operation.verb, { operation, number: first + index });
       patterns.set(pattern, found);
     }
     this.#patterns = [...patterns.values()].sort((a, b) => (rank(a.segments) < rank(b.segments) ? -1 : 1));
+    const begins = ({ segments }: Pattern): string | undefined =>
+      segments[0]?.kind === 'literal' ? segments[0].text : undefined;
+    this.#anyFirst = this.#patterns.filter((pattern) => begins(pattern) === undefined);
+    for (const pattern of this.#patterns) {
+      const literal = begins(pattern);
+      if (literal === undefined || this.#byFirst.has(literal)) continue;
+      this.#byFirst.set(
+        literal,
+        this.#patterns.filter((other) => begins(other) === literal || begins(other) === undefined),
+      );
+    }
   }
 
   /**
@@ -44,33 +72,40 @@ export class Router {
    * @returns the operation; `operation` if the path is known and the verb is not; `path` if no pattern matches
    */
   find(relative: string, verb: Verb): Routed | 'operation' | 'path' {
-    const segments = relative === '' ? [] : relative.split('/');
-    let known = false;
-    for (const pattern of this.#patterns) {
-      const captures = match(pattern.segments, segments, verb === 'list');
+    const slash = relative.indexOf('/');
+    const candidates = this.#byFirst.get(slash < 0 ? relative : relative.slice(0, slash)) ?? this.#anyFirst;
+    for (const { segments, verbs } of candidates) {
+      const captures = match(segments, relative, verb === 'list');
       if (captures === undefined) continue;
-      const entry = pattern.verbs.get(verb);
-      if (entry !== undefined) return { ...entry, captures };
       // The most specific pattern that knows the path says which verbs it has; a catch-all does not stand in for it.
-      known = true;
-      break;
+      const entry = verbs.get(verb);
+      return entry === undefined ? 'operation' : { operation: entry.operation, number: entry.number, captures };
     }
-    return known ? 'operation' : 'path';
+    return 'path';
   }
 }
 
-function match(pattern: readonly string[], path: readonly string[], list: boolean): Record<string, string> | undefined {
+function match(pattern: readonly Segment[], path: string, list: boolean): Record<string, string> | undefined {
   const captures: Record<string, string> = {};
-  for (const [index, segment] of pattern.entries()) {
-    if (segment.startsWith('*')) {
-      if (index >= path.length && !list) return undefined;
-      captures[segment.slice(1)] = path.slice(index).join('/');
+  // Where the next segment begins; beyond the end when there is none.
+  let at = path === '' ? 1 : 0;
+  for (const { kind, text } of pattern) {
+    if (kind === 'rest') {
+      if (at > path.length && !list) return undefined;
+      captures[text] = path.slice(at);
       return captures;
     }
-    const own = path[index];
-    if (own === undefined) return undefined;
-    if (segment.startsWith('+')) captures[segment.slice(1)] = own;
-    else if (segment !== own) return undefined;
+    if (at > path.length) return undefined;
+    if (kind === 'literal') {
+      const end = at + text.length;
+      if (!path.startsWith(text, at) || (end < path.length && path[end] !== '/')) return undefined;
+      at = end + 1;
+    } else {
+      const slash = path.indexOf('/', at);
+      const end = slash < 0 ? path.length : slash;
+      captures[text] = path.slice(at, end);
+      at = end + 1;
+    }
   }
-  return path.length === pattern.length ? captures : undefined;
+  return at > path.length ? captures : undefined;
 }

@@ -85,8 +85,8 @@ export interface TokenInfo {
 
 export interface Peer {
   /** Absent for unix sockets. */
-  readonly address?: string;
-  readonly port?: number;
+  readonly address?: string | undefined;
+  readonly port?: number | undefined;
 }
 
 /** What an operation gets. */
