@@ -450,12 +450,17 @@ export class Facade implements Core {
     return this.#wasm.exports.auditPending();
   }
 
-  auditFlush(): AuditGroup | undefined {
+  auditFlush(into?: Uint8Array): AuditGroup | undefined {
     const w = this.#wasm.start();
     w.check(w.ready(64).auditFlush());
     const length = w.result(4);
     if (length === 0) return undefined;
-    const bytes = w.copy(0, length);
+    let bytes: Uint8Array;
+    if (into === undefined || into.length < length) bytes = w.copy(0, length);
+    else {
+      bytes = into.subarray(0, length);
+      bytes.set(w.out(0, length));
+    }
     return {
       bytes,
       leafHashes: w.hashes(w.result(5)),

@@ -201,7 +201,7 @@ export interface NameEntry {
 
 // ------------------------------------------------------------------------------------------------ audit, freshness
 
-/** What `auditFlush` hands out to be written: copies. */
+/** What `auditFlush` hands out to be written: copies, `bytes` in what the caller gave. */
 export interface AuditGroup {
   /** The sealed frame of the group's lines, followed by its mark (core/spec/audit.md). */
   readonly bytes: Uint8Array;
@@ -325,7 +325,8 @@ export interface Core {
   auditHmac(accessor: string, value: string | Uint8Array): string;
   /** Bytes of lines that wait for a flush. */
   readonly auditPending: number;
-  auditFlush(): AuditGroup | undefined;
+  /** @param into  takes the group's bytes where they fit, and must stay untouched as long as the group is needed */
+  auditFlush(into?: Uint8Array): AuditGroup | undefined;
   /** Checks a mark. @throws CoreFault `refused` */
   auditMark(bytes: Uint8Array): { readonly size: number; readonly root: Uint8Array };
   /** Opens a frame: its lines, each ending in LF. Job `audit`, or a grant whose operation declares it. Copy. */

@@ -3,7 +3,7 @@ import { BAD_ARGUMENT, FULL, MOUNT_PATH_SIZE_MAX, NO_MOUNT, OK, TABLE_NAME, TABL
 import { copy, equalBytes, loadU16, loadU32, wipe } from './bytes';
 import { hkdf } from './hash/hkdf';
 import { hmac, hmacKey } from './hash/hmac';
-import { currentEpoch, deriveSubkey, inForce, isOpen, nameKey } from './keyring';
+import { currentEpoch, deriveSubkey, inForce, nameKey } from './keyring';
 import { MOUNT_COUNT_MAX, MOUNT_INDEX, MOUNT_INDEX_SLOTS, MOUNT_SIZE, MOUNTS } from './memory';
 import { findType } from './operations';
 import { isPath } from './path';
@@ -122,8 +122,7 @@ export function routeMount(path: usize, length: u32): i32 {
 
 /** Enters the payload of a mount row; a mount of the same id is replaced. */
 export function loadMount(payload: usize, length: u32, key: usize, keyLength: u32): u32 {
-  if (!isOpen() || length < 24 || keyLength != 16 || load<u8>(payload) != 1 || load<u8>(payload + 1) > 1)
-    return BAD_ARGUMENT;
+  if (length < 24 || keyLength != 16 || load<u8>(payload) != 1 || load<u8>(payload + 1) > 1) return BAD_ARGUMENT;
   const end = payload + length;
   const id = payload + 2;
   if (equalBytes(id, key, 16) == 0) return BAD_ARGUMENT;

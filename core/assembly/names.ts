@@ -89,10 +89,9 @@ export function directoryKey(out: usize, mount: u32, path: usize, length: u32): 
   blind(out + 16, mount, ENTRY_DIR, 8, out, path + at, length - at);
 }
 
-/** 16 bytes behind dir in a name row's key, for a segment whose directory is known. */
-export function entryOf(out: usize, mount: u32, dir: usize, segment: usize, length: u32, isDirectory: bool): void {
-  if (isDirectory) blind(out, mount, ENTRY_DIR, 8, dir, segment, length);
-  else blind(out, mount, ENTRY, 5, dir, segment, length);
+/** 16 bytes behind dir in the name row's key of a directory, for a segment whose parent's dir is known. */
+export function directoryEntry(out: usize, mount: u32, dir: usize, segment: usize, length: u32): void {
+  blind(out, mount, ENTRY_DIR, 8, dir, segment, length);
 }
 
 export function wipeNames(): void {

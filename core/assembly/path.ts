@@ -30,7 +30,7 @@ function sequence(p: usize, end: usize): u32 {
 }
 
 /** True if `length` bytes at `p` are one segment. */
-export function isSegment(p: usize, length: u32): bool {
+function isSegment(p: usize, length: u32): bool {
   if (length < 1 || length > SEGMENT_SIZE_MAX) return false;
   const first = <u32>load<u8>(p);
   const last = <u32>load<u8>(p + length - 1);

@@ -38,8 +38,8 @@ import {
 import { noMount, openRow, sealRow } from './keyring';
 import { IN, OUT, setResult } from './memory';
 import { mountId, mountIsLive, mountSubkey } from './mounts';
-import { directory, directoryKey, entryOf, lastSegment, recordKey } from './names';
-import { isPath, isSegment } from './path';
+import { directory, directoryEntry, directoryKey, lastSegment, recordKey } from './names';
+import { isPath } from './path';
 
 const key = memory.data(48);
 const NO_MOUNT_INDEX: u32 = 0xffffffff;
@@ -144,8 +144,7 @@ export function openName(number: f64, length: u32): u32 {
   if (length > 256 + ROW_OVERHEAD || openRow(OUT, TABLE_NAME, id, subkey, IN, 32, IN + 32, length) != OK)
     return REFUSED;
   const size = <u32>load<u8>(OUT);
-  if (!isSegment(OUT + 1, size)) return REFUSED;
-  entryOf(key, <u32>mount, IN, OUT + 1, size, true);
+  directoryEntry(key, <u32>mount, IN, OUT + 1, size);
   const isDirectory = equalBytes(key, IN + 16, 16);
   copy(OUT, OUT + 1, size);
   setResult(0, size);

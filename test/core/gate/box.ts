@@ -90,7 +90,7 @@ export function tokenPayload(fields: TokenFields): Buffer {
   const policies = fields.policies ?? ['root'];
   const count = Buffer.alloc(2);
   count.writeUInt16BE(policies.length);
-  const names = policies.map((name) => Buffer.concat([Buffer.from([name.length]), Buffer.from(name)]));
+  const names = policies.map((name) => Buffer.concat([Buffer.from([Buffer.byteLength(name)]), Buffer.from(name)]));
   const cidrs = fields.cidrs ?? [];
   return Buffer.concat([
     head,

@@ -123,6 +123,11 @@ describe('a token row whose payload is not as it should be is no token', () => {
     bytes[at] = value;
     return bytes;
   };
+  const changedCount = (bytes: Buffer, count: number): Buffer => {
+    const copy = Buffer.from(bytes);
+    copy.writeUInt16BE(count, 72);
+    return copy;
+  };
   const policies = (...names: string[]): Buffer => tokenPayload({ policies: names });
   test.each<readonly [string, Uint8Array]>([
     ['short', good.subarray(0, 78)],
@@ -137,6 +142,15 @@ describe('a token row whose payload is not as it should be is no token', () => {
     ['with more than 64 networks', tokenPayload({ cidrs: Array.from({ length: 65 }, () => [4, 0, 0, 0, 0, 0]) })],
     ['with networks beyond its end', changed(78, 9)],
     ['with half a network', tokenPayload({ cidrs: [[4]] }).subarray(0, -3)],
+    ['with more policies than it has room for', changedCount(tokenPayload({ policies: ['abcd'] }).subarray(0, 79), 2)],
+    ['that ends where its networks begin', changedCount(tokenPayload({ policies: ['abcd'] }).subarray(0, 79), 1)],
+    [
+      'with fewer networks than it says',
+      Buffer.concat([
+        tokenPayload({ policies: [], cidrs: [[4, 8, 1, 2, 3, 4]] }).subarray(0, 74),
+        Buffer.of(2, 4, 8, 1, 2, 3, 4),
+      ]),
+    ],
     ['with a network of no family', tokenPayload({ cidrs: [[5, 0, 0, 0, 0, 0]] })],
     ['with 33 bits of IPv4', tokenPayload({ cidrs: [[4, 33, 0, 0, 0, 0]] })],
     ['with 129 bits of IPv6', tokenPayload({ cidrs: [[6, 129, ...new Array<number>(16).fill(0)]] })],
@@ -378,6 +392,28 @@ describe('a grant names its part of the mount', () => {
     box.core.route('parts/x');
     expect(status(() => box.core.begin(ROOT, token))).toBe('denied');
   });
+});
+
+test('a write by no token, a bad one or a batch token is asked for its record too', () => {
+  const box = withPolicies({ writer: 'path "sys/own/*" { capabilities = ["create"] }' });
+  const grant = box.job();
+  const token = box.core.sealBatchToken(grant, tokenPayload({ type: 1, policies: ['writer'] }));
+  expect(box.decide(OWN, 'sys/own/x', token)).toMatchObject({ verdict: 'allowed', capability: 'create' });
+  for (const none of [undefined, 'not a token']) {
+    box.core.route('sys/own/x');
+    expect(box.core.begin(OWN, none).existenceKey).toBeUndefined();
+    box.core.route('secret/a');
+    expect(box.core.begin(WRITE, none).existenceKey).toHaveLength(32);
+  }
+});
+
+test('a read grant names nothing in a directory', () => {
+  const box = new Box();
+  const grant = box.request(READ, 'secret/a', box.token());
+  expect(status(() => box.core.nameKey(grant, 's/a', false))).toBe('denied');
+  const job = box.job();
+  const row = Uint8Array.from(box.core.sealTable(job, 'token', id(5), Buffer.from('row')));
+  expect(Buffer.from(box.core.openTable(job, 'token', id(5), row)).toString()).toBe('row');
 });
 
 describe('names', () => {

@@ -167,6 +167,18 @@ describe('without random bytes', () => {
     expect(drained(prepare)).toBe(NO_ENTROPY);
   });
 
+  test('enough for the keys of a new keyring and not for its row is none', () => {
+    const box = new RawBox();
+    box.fill(7);
+    const grant = box.job();
+    for (let i = 0; i < 160; i++) {
+      box.put(id(1), text('value'));
+      expect(box.call('sealTable', grant, TOKEN, 16, 5)).toBe(OK);
+    }
+    expect(box.call('poolLeft')).toBe(256);
+    expect(box.call('createKeyring', NOW)).toBe(NO_ENTROPY);
+  });
+
   test('nothing of the random bytes stays where they lay', () => {
     const box = new RawBox();
     box.call('newAccessor');

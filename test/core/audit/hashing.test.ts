@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { Box, NOW } from './gate/box.ts';
+import { Box, NOW } from '../gate/box.ts';
 
 test('groups of every size to nine requests hash each line as its leaf', () => {
   const box = new Box();
