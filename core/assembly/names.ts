@@ -31,8 +31,12 @@ export function lastSegment(path: usize, length: u32): u32 {
   return at;
 }
 
-// A slot of the cache: force (4), mount + 1 (4), length (4), 0 (4), dir (16), path.
-const CACHED_PATH_MAX: u32 = 224;
+// A slot of the cache: force (4), length (4), the mount's top (16), dir (16), path. The top, not the mount's place in its
+// table: another mount may come to lie there.
+const CACHED_TOP: usize = 8;
+const CACHED_DIR: usize = 24;
+const CACHED_PATH: usize = 40;
+const CACHED_PATH_MAX: u32 = 216;
 
 function cacheSlot(mount: u32, path: usize, length: u32): usize {
   let hash: u32 = 2_166_136_261 ^ mount;
@@ -42,23 +46,19 @@ function cacheSlot(mount: u32, path: usize, length: u32): usize {
 
 /** dir of a directory's path (length 0: the mount's top), 16 bytes. */
 export function directory(out: usize, mount: u32, path: usize, length: u32): void {
+  const top = mountTop(mount);
   if (length == 0) {
-    copy(out, mountTop(mount), 16);
+    copy(out, top, 16);
     return;
   }
   const cached = length <= CACHED_PATH_MAX ? cacheSlot(mount, path, length) : 0;
-  if (
-    cached != 0 &&
-    load<u32>(cached) == inForce() &&
-    load<u32>(cached, 4) == mount + 1 &&
-    load<u32>(cached, 8) == length
-  ) {
-    if (equalBytes(cached + 32, path, length) == 1) {
-      copy(out, cached + 16, 16);
+  if (cached != 0 && load<u32>(cached) == inForce() && load<u32>(cached, 4) == length) {
+    if (equalBytes(cached + CACHED_TOP, top, 16) == 1 && equalBytes(cached + CACHED_PATH, path, length) == 1) {
+      copy(out, cached + CACHED_DIR, 16);
       return;
     }
   }
-  copy(current, mountTop(mount), 16);
+  copy(current, top, 16);
   let start: u32 = 0;
   while (start < length) {
     let end = start;
@@ -69,10 +69,10 @@ export function directory(out: usize, mount: u32, path: usize, length: u32): voi
   copy(out, current, 16);
   if (cached == 0) return;
   store<u32>(cached, inForce());
-  store<u32>(cached, mount + 1, 4);
-  store<u32>(cached, length, 8);
-  copy(cached + 16, current, 16);
-  copy(cached + 32, path, length);
+  store<u32>(cached, length, 4);
+  copy(cached + CACHED_TOP, top, 16);
+  copy(cached + CACHED_DIR, current, 16);
+  copy(cached + CACHED_PATH, path, length);
 }
 
 /** dir(parent) ‖ entry of the last segment, 32 bytes: a record's row key, and a secret's name row. */
