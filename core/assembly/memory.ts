@@ -33,9 +33,6 @@ export const OPENED_SIZE: u32 = 32_768;
 export const DIRECTORIES: usize = 0xb00000;
 export const DIRECTORY_SLOTS: u32 = 1024;
 export const DIRECTORY_SLOT_SIZE: u32 = 256;
-/** HMACs of tokens for the log, by token: audit/leaf.ts. */
-export const TOKEN_HMACS: usize = 0xb40000;
-export const TOKEN_HMAC_SLOTS: u32 = 256;
 /** Declared operations: operations.ts. */
 export const OPERATIONS: usize = 0xc00000;
 export const OPERATIONS_SIZE: u32 = 1_048_576;
