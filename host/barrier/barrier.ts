@@ -7,6 +7,7 @@ import { Fault, isFault } from '../fault.ts';
 import type { LeaseTime } from '../ports/lease-time.ts';
 import type { Batch, Expectation, Put, Store } from '../ports/store.ts';
 import type { View } from '../ports/view.ts';
+import { Directories } from './directories.ts';
 import { throughCore } from './fault.ts';
 import { KeyedQueue } from './queue.ts';
 import { GrantView } from './view.ts';
@@ -31,14 +32,17 @@ export class Barrier {
   readonly core: Core;
   readonly store: Store;
   readonly lease: LeaseTime;
+  readonly directories: Directories;
   readonly #durability: Durability;
   readonly #queue = new KeyedQueue();
 
-  constructor(core: Core, store: Store, lease: LeaseTime, durability: Durability) {
+  /** @param entriesMax  entries that a directory may have; a test sets fewer */
+  constructor(core: Core, store: Store, lease: LeaseTime, durability: Durability, entriesMax?: number) {
     this.core = core;
     this.store = store;
     this.lease = lease;
     this.#durability = durability;
+    this.directories = new Directories(store, entriesMax);
   }
 
   /** A mount's storage under a grant. @param mountId in hex: updates of one path of one mount queue behind each other */

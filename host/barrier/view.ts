@@ -1,15 +1,17 @@
 /** A mount's storage under one grant: records with their rows, and the names that LIST shows. */
+import { createHash } from 'node:crypto';
 import type { Core } from '../../core/types.ts';
 import { Fault } from '../fault.ts';
 import type { Expectation, Put, Store } from '../ports/store.ts';
 import type { View, ViewChange } from '../ports/view.ts';
 import { type Barrier, StaleDecision } from './barrier.ts';
+import { DIRECTORY_ENTRIES_MAX } from './directories.ts';
+import { expiryDelete, expiryPut, ID_SIZE } from './expiry-row.ts';
 import { hostFault, throughCore } from './fault.ts';
 
 const NO_SUFFIX = new Uint8Array(0);
 const RECORD_KEY_SIZE = 32;
-/** Entries that one directory may have. */
-export const DIRECTORY_ENTRIES_MAX = 100_000;
+const DIRECTORY_PREFIX_SIZE = 16;
 
 const byOctets = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
@@ -57,7 +59,7 @@ export class GrantView implements View {
 
   update<T>(path: string, work: (change: ViewChange) => T | Promise<T>): Promise<T> {
     return this.#barrier.inLine(`${this.#mountId}/${path}`, async () => {
-      const change = new GrantChange(this.#barrier, this.#grant);
+      const change = new GrantChange(this.#barrier, this.#grant, this.#mountId);
       const result = await work(change);
       await change.commit();
       return result;
@@ -79,6 +81,14 @@ interface Written {
   readonly payload: Uint8Array | undefined;
 }
 
+interface Ending {
+  readonly path: string;
+  readonly suffix: Uint8Array;
+  /** Milliseconds of lease time. */
+  readonly before: number | undefined;
+  readonly after: number | undefined;
+}
+
 /** Reads and writes that are committed together, or not at all. */
 class GrantChange implements ViewChange {
   readonly #barrier: Barrier;
@@ -87,10 +97,16 @@ class GrantChange implements ViewChange {
   readonly #written = new Map<string, Written>();
   /** Records deleted whole: their names go too. */
   readonly #deleted = new Set<string>();
+  readonly #mountId: string;
+  readonly #endings: Ending[] = [];
+  /** Prefixes of directories, one for each entry that this change adds or takes away. */
+  #added: Uint8Array[] = [];
+  #removed: Uint8Array[] = [];
 
-  constructor(barrier: Barrier, grant: number) {
+  constructor(barrier: Barrier, grant: number, mountId: string) {
     this.#barrier = barrier;
     this.#grant = grant;
+    this.#mountId = mountId;
   }
 
   get #core(): Core {
@@ -141,8 +157,36 @@ class GrantChange implements ViewChange {
     if (suffix === undefined) this.#deleted.add(path);
   }
 
+  ends(path: string, suffix: Uint8Array, before: number | undefined, after: number | undefined): void {
+    if (before !== after) this.#endings.push({ path, suffix, before, after });
+  }
+
+  #end({ path, suffix, before, after }: Ending): Put[] {
+    const key = this.#core.locate(this.#grant, path, suffix);
+    // Blind as the row's key, of which it is made; versions of one record differ too.
+    const id = createHash('sha256').update(key).digest().subarray(0, ID_SIZE);
+    const puts: Put[] = [];
+    if (before !== undefined) puts.push(expiryDelete(before, 'kvVersion', id));
+    if (after !== undefined) {
+      const payload = encodeEnding({ mountId: this.#mountId, path, suffix });
+      puts.push(expiryPut(this.#barrier, this.#grant, after, 'kvVersion', id, payload));
+    }
+    return puts;
+  }
+
   async commit(): Promise<void> {
-    if (this.#written.size === 0 && this.#deleted.size === 0) return;
+    if (this.#written.size + this.#deleted.size + this.#endings.length === 0) return;
+    const { directories } = this.#barrier;
+    let committed = false;
+    try {
+      await this.#commit();
+      committed = true;
+    } finally {
+      for (const prefix of committed ? this.#removed : this.#added) directories.giveBack(prefix);
+    }
+  }
+
+  async #commit(): Promise<void> {
     const puts: Put[] = [];
     const expect: Expectation[] = [];
     let created = false;
@@ -166,6 +210,7 @@ class GrantChange implements ViewChange {
       );
       for (const path of paths) this.#enter(path, puts, expect);
       for (const path of this.#deleted) if (!paths.has(path)) this.#leave(path, puts, expect);
+      for (const ending of this.#endings) puts.push(...this.#end(ending));
     });
     try {
       await this.#barrier.commit(puts, expect);
@@ -211,6 +256,9 @@ class GrantChange implements ViewChange {
 
   #add(path: string, directory: boolean, puts: Put[], expect: Expectation[]): void {
     const { key, row } = this.#core.sealName(this.#grant, path, directory);
+    const prefix = key.slice(0, DIRECTORY_PREFIX_SIZE);
+    this.#barrier.directories.take(prefix);
+    this.#added.push(prefix);
     puts.push({ table: 'name', key, value: row });
     expect.push({ table: 'name', key, is: 'absent' });
   }
@@ -224,6 +272,7 @@ class GrantChange implements ViewChange {
     let key = core.nameKey(this.#grant, path, false);
     for (let directory = parentOf(path); ; directory = parentOf(directory)) {
       puts.push({ table: 'name', key });
+      if (!gone.has(hex(key))) this.#removed.push(key.slice(0, DIRECTORY_PREFIX_SIZE));
       gone.add(hex(key));
       if (directory === '') return;
       const prefix = core.locateNames(this.#grant, directory);
@@ -235,6 +284,25 @@ class GrantChange implements ViewChange {
       key = core.nameKey(this.#grant, directory, true);
     }
   }
+}
+
+/** What the expiry queue is told of a record's row. */
+export interface EndingRow {
+  /** In hex. */
+  readonly mountId: string;
+  readonly path: string;
+  readonly suffix: Uint8Array;
+}
+
+/** Mount id (16) ‖ length of the suffix (1) ‖ suffix ‖ path. */
+function encodeEnding({ mountId, path, suffix }: EndingRow): Buffer {
+  return Buffer.concat([Buffer.from(mountId, 'hex'), Buffer.of(suffix.length), suffix, Buffer.from(path)]);
+}
+
+export function decodeEnding(payload: Uint8Array): EndingRow {
+  const bytes = Buffer.from(payload);
+  const end = 17 + (bytes[16] ?? 0);
+  return { mountId: bytes.toString('hex', 0, 16), suffix: bytes.subarray(17, end), path: bytes.toString('utf8', end) };
 }
 
 /** Every record below a directory, deepest first, under a job's grant: for what is removed whole. */

@@ -3,44 +3,14 @@
  * in the transaction that ends what it names, so nothing is ended twice or forgotten.
  */
 import type { Barrier } from '../barrier/barrier.ts';
+import { type ExpiryKind, KINDS } from '../barrier/expiry-row.ts';
 import { isFault } from '../fault.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
-import type { Put } from '../ports/store.ts';
 
-/** One kind of thing that ends. The number is in the row's key and never changes its meaning. */
-export const KINDS = { token: 1, revocation: 2, kvVersion: 3 } as const;
-export type ExpiryKind = keyof typeof KINDS;
-
-const ID_SIZE = 16;
-const KEY_SIZE = 8 + 1 + ID_SIZE;
 /** Due rows that one run takes before others have their turn. */
 const RUN_ROWS = 256;
 const TICK_MS = 1000;
 const RETRY_MS = 5000;
-
-/** Key: when (8, ms of lease time) ‖ kind (1) ‖ id (16). */
-export function expiryKey(atMs: number, kind: ExpiryKind, id: Uint8Array): Buffer {
-  const key = Buffer.alloc(KEY_SIZE);
-  key.writeBigUInt64BE(BigInt(atMs));
-  key[8] = KINDS[kind];
-  key.set(id, 9);
-  return key;
-}
-
-export function expiryPut(
-  barrier: Barrier,
-  grant: number,
-  atMs: number,
-  kind: ExpiryKind,
-  id: Uint8Array,
-  payload: Uint8Array = new Uint8Array(0),
-): Put {
-  return barrier.seal(grant, 'expiry', expiryKey(atMs, kind, id), payload);
-}
-
-export function expiryDelete(atMs: number, kind: ExpiryKind, id: Uint8Array): Put {
-  return { table: 'expiry', key: expiryKey(atMs, kind, id) };
-}
 
 export interface Due {
   readonly key: Uint8Array;

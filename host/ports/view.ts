@@ -25,4 +25,12 @@ export interface ViewChange {
   put(path: string, payload: Uint8Array, suffix?: Uint8Array): void;
   /** Deletes one row, or with `suffix` absent the whole record with its name, and directories that become empty. */
   delete(path: string, suffix?: Uint8Array): void;
+  /**
+   * A row of a record ends at a time of its own: the expiry queue comes for it then (kind `kvVersion`). In the same commit.
+   * The operation's tables name `expiry`.
+   *
+   * @param before  ms of lease time at which it was to end until now; undefined: never
+   * @param after   at which it is to end from now on; undefined: never
+   */
+  ends(path: string, suffix: Uint8Array, before: number | undefined, after: number | undefined): void;
 }

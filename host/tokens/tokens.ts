@@ -1,10 +1,11 @@
 /** Tokens: making, finding, renewing and revoking them with all that they made. */
 import type { Barrier, OpenedRow } from '../barrier/barrier.ts';
 import { retry } from '../barrier/barrier.ts';
+import { expiryDelete, expiryPut } from '../barrier/expiry-row.ts';
 import { throughCore } from '../barrier/fault.ts';
 import { recordsBelow } from '../barrier/view.ts';
 import { Fault } from '../fault.ts';
-import { type Due, expiryDelete, expiryPut } from '../leases/expiry.ts';
+import type { Due } from '../leases/expiry.ts';
 import type { Expectation, Put } from '../ports/store.ts';
 import { decodeToken, encodeToken, type TokenRecord } from './row.ts';
 
