@@ -7,6 +7,7 @@ import type { AuditLog } from './audit/index.ts';
 import { tokenMethod } from './auth/token/engine.ts';
 import { Barrier } from './barrier/barrier.ts';
 import { cubbyhole } from './engines/cubbyhole/engine.ts';
+import { versionEnder } from './engines/kv/ender.ts';
 import { kvV1 } from './engines/kv/v1.ts';
 import { kvV2 } from './engines/kv/v2.ts';
 import { systemEngine } from './engines/sys/engine.ts';
@@ -36,6 +37,8 @@ export interface ServiceParts {
   readonly appliance: () => Appliance;
   readonly metrics: (services: Services) => { readonly text: string; readonly json: ValueMap };
   readonly openApi: (services: Services) => ValueMap;
+  /** Entries that one directory may have; absent: 100,000. */
+  readonly directoryEntriesMax?: number;
 }
 
 export interface Services {
@@ -62,7 +65,7 @@ const KV: MountableType = {
 
 export function buildServices(parts: ServiceParts): Services {
   const { core, store, audit, clock, lease, random } = parts;
-  const barrier = new Barrier(core, store, lease, audit);
+  const barrier = new Barrier(core, store, lease, audit, parts.directoryEntriesMax);
   const tokens = new Tokens(barrier);
   const policies = new Policies(barrier);
   const mounts = new Mounts(barrier, random, [KV]);
@@ -72,6 +75,10 @@ export function buildServices(parts: ServiceParts): Services {
   );
   expiry.handle('token', (due) => tokens.end(due));
   expiry.handle('revocation', (due) => tokens.end(due));
+  expiry.handle(
+    'kvVersion',
+    versionEnder(barrier, (id) => mounts.byId(id)),
+  );
   const ttls = (context: OperationContext) => mounts.ttls(context.mount);
   const method = tokenMethod({
     tokens,

@@ -39,6 +39,7 @@ export function encodeMount(mount: MountRecord): Buffer {
   const { description, accessor, options, defaultLeaseTtl, maxLeaseTtl, builtin, config, type, uuid } = mount;
   const rest = encodePayload({
     ...{ type, description, accessor, options, defaultLeaseTtl, maxLeaseTtl, builtin, config, uuid },
+    ...(mount.upgradedMs === undefined ? {} : { upgradedMs: mount.upgradedMs }),
   });
   const pathBytes = Buffer.from(path);
   const sizes = Buffer.alloc(6);

@@ -49,6 +49,8 @@ export interface MountInfo {
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
   readonly builtin: boolean;
+  /** KV: lease time in ms at which an engine without versions got them; absent: it never was one. */
+  readonly upgradedMs?: number;
   /** What else tuning set, as sys/mounts shows it. */
   readonly config: ValueMap;
 }

@@ -1,7 +1,14 @@
 /** Operations on the versions' data of KV v2: read, write, patch, delete the latest, and the structure without values. */
 import { Fault } from '../../fault.ts';
 import { decodePayload, encodePayload } from '../../payload.ts';
-import type { Answer, Field, Operation, OperationContext, SubtreeDeclarations } from '../../ports/engine.ts';
+import type {
+  Answer,
+  Field,
+  Operation,
+  OperationContext,
+  SubtreeDeclarations,
+  TableDeclarations,
+} from '../../ports/engine.ts';
 import type { Value, ValueMap } from '../../ports/value.ts';
 import type { ViewChange } from '../../ports/view.ts';
 import { deletionOf, type KvConfig, readConfig, versionLimit } from './config.ts';
@@ -11,7 +18,8 @@ import {
   type Instant,
   instantText,
   isGone,
-  MetadataReader,
+  isPlainRow,
+  metadataReader,
   type SecretMetadata,
   type VersionState,
   versionSuffix,
@@ -26,6 +34,10 @@ export const WRITE_SECRET: SubtreeDeclarations = [
   { at: SECRET, modes: ['read', 'write'], extent: 'record' },
   { at: 'config', modes: ['read'], extent: 'record' },
 ];
+/** Versions are told to the expiry queue. */
+export const ENDINGS: TableDeclarations = [{ table: 'expiry', modes: ['write'] }];
+/** A transaction holds 4,096 rows. */
+const TRIMMED_ENDINGS_MAX = 256;
 
 const VERSION: Field = { type: 'int', description: 'Which version; 0 or absent: the current one.' };
 const OPTIONS: Field = { type: 'map', description: 'cas: the version that this one replaces; 0: there is none yet.' };
@@ -41,9 +53,13 @@ export function versionData(version: number, state: VersionState, custom: Secret
   };
 }
 
-export function readSecret(change: ViewChange, path: string): SecretMetadata | undefined {
+/** What a change goes on from. A value from before the engine had versions becomes version 1, in this change. */
+export function readSecret(context: OperationContext, change: ViewChange): SecretMetadata | undefined {
+  const path = secretPath(context);
   const payload = change.get(path);
-  return payload === undefined ? undefined : new MetadataReader(payload).whole();
+  if (payload === undefined) return undefined;
+  if (isPlainRow(payload)) change.put(path, payload, versionSuffix(1));
+  return metadataReader(payload, context.mount.upgradedMs ?? 0).whole();
 }
 
 /** One version as asked for, opened: what data, patch and subkeys answer from. */
@@ -55,16 +71,17 @@ interface Found {
 
 type Rows = Pick<ViewChange, 'get'>;
 
-function find(rows: Rows, path: string, asked: number, nowMs: number): Found | undefined {
+function find(context: OperationContext, rows: Rows, asked: number): Found | undefined {
+  const path = secretPath(context);
   const payload = rows.get(path);
   if (payload === undefined) return undefined;
-  const reader = new MetadataReader(payload);
+  const reader = metadataReader(payload, context.mount.upgradedMs ?? 0);
   const version = asked > 0 ? asked : reader.current;
   const state = reader.version(version);
   if (state === undefined) return undefined;
   const metadata = versionData(version, state, reader.custom());
-  if (isGone(state, nowMs)) return { metadata, data: undefined };
-  const row = rows.get(path, versionSuffix(version));
+  if (isGone(state, context.nowMs)) return { metadata, data: undefined };
+  const row = isPlainRow(payload) ? payload : rows.get(path, versionSuffix(version));
   // Metadata and version are written in one batch: a version that is named and absent is damage, not an empty answer.
   if (row === undefined) throw new Error('a version of a secret is named by its metadata and is not there');
   return { metadata, data: decodePayload(row) };
@@ -98,15 +115,25 @@ function addVersion(
   now: Instant,
 ): ValueMap {
   const version = before.current + 1;
-  const state: VersionState = { created: now, deletion: deletionOf(now, config, before), destroyed: false };
+  const state: VersionState = {
+    created: now,
+    deletion: deletionOf(now, config, before),
+    destroyed: false,
+    over: false,
+  };
   const versions = new Map(before.versions).set(version, state);
   const limit = versionLimit(config, before);
   const oldest = version > limit ? version - limit + 1 : before.oldest;
-  for (const number of before.versions.keys()) {
+  for (const [number, { deletion }] of before.versions) {
     if (number >= oldest) continue;
     versions.delete(number);
     change.delete(path, versionSuffix(number));
+    // Where a lowered limit trims many at once, the queue finds them gone when their time comes.
+    if (before.versions.size - limit < TRIMMED_ENDINGS_MAX) {
+      change.ends(path, versionSuffix(number), deletion?.ms, undefined);
+    }
   }
+  change.ends(path, versionSuffix(version), undefined, state.deletion?.ms);
   change.put(path, encodeMetadata({ ...before, current: version, oldest, updated: now, versions }));
   change.put(path, encodePayload(data), versionSuffix(version));
   return versionData(version, state, before.custom);
@@ -126,7 +153,7 @@ export const readData: Operation = {
   fields: { version: VERSION },
   subtrees: READ_SECRET,
   run(context) {
-    const found = find(context.view, secretPath(context), askedVersion(context), context.nowMs);
+    const found = find(context, context.view, askedVersion(context));
     if (found === undefined) return { status: 404 };
     const { metadata, data } = found;
     return data === undefined ? { status: 404, data: { data: null, metadata } } : { data: { data, metadata } };
@@ -141,12 +168,13 @@ export const writeData: Operation = {
   fields: { data: DATA, options: OPTIONS },
   existence: SECRET,
   subtrees: WRITE_SECRET,
+  tables: ENDINGS,
   async run(context) {
     const data = dataOf(context);
     const path = secretPath(context);
     return await context.view.update(path, (change) => {
       const config = readConfig(change);
-      const before = readSecret(change, path) ?? emptyMetadata(instantOf(context));
+      const before = readSecret(context, change) ?? emptyMetadata(instantOf(context));
       checkCas(context.fields['options'] as ValueMap, before.current, config.casRequired || before.casRequired);
       return { data: addVersion(change, path, before, config, data, instantOf(context)) };
     });
@@ -160,13 +188,14 @@ export const patchData: Operation = {
   summary: 'Merge into the current version of a secret (RFC 7396); makes a new version.',
   fields: { data: DATA, options: OPTIONS },
   subtrees: WRITE_SECRET,
+  tables: ENDINGS,
   async run(context) {
     const patch = dataOf(context);
     const path = secretPath(context);
     return await context.view.update(path, (change): Answer => {
-      const before = readSecret(change, path);
+      const before = readSecret(context, change);
       if (before === undefined) return { status: 404 };
-      const found = find(change, path, 0, context.nowMs);
+      const found = find(context, change, 0);
       if (found === undefined) return { status: 404 };
       if (found.data === undefined) return { status: 404, data: found.metadata };
       const config = readConfig(change);
@@ -197,15 +226,17 @@ export const deleteData: Operation = {
   verb: 'delete',
   summary: 'Delete the current version of a secret; it can be undeleted.',
   fields: {},
+  tables: ENDINGS,
   subtrees: [{ at: SECRET, modes: ['read', 'write'], extent: 'record' }],
   async run(context) {
     const path = secretPath(context);
     await context.view.update(path, (change) => {
-      const before = readSecret(change, path);
+      const before = readSecret(context, change);
       const state = before?.versions.get(before.current);
       if (before === undefined || state === undefined || isGone(state, context.nowMs)) return;
       const now = instantOf(context);
       const versions = new Map(before.versions).set(before.current, { ...state, deletion: now });
+      change.ends(path, versionSuffix(before.current), state.deletion?.ms, undefined);
       change.put(path, encodeMetadata({ ...before, updated: now, versions }));
     });
     return undefined;
@@ -232,7 +263,7 @@ export const readSubkeys: Operation = {
   fields: { version: VERSION, depth: { type: 'int', description: 'How many levels; 0 or absent: all.' } },
   subtrees: READ_SECRET,
   run(context) {
-    const found = find(context.view, secretPath(context), askedVersion(context), context.nowMs);
+    const found = find(context, context.view, askedVersion(context));
     if (found === undefined) return { status: 404 };
     const { metadata, data } = found;
     if (data === undefined) return { status: 404, data: { subkeys: null, metadata } };

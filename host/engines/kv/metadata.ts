@@ -3,7 +3,8 @@
  *
  * Payload, version 1, big-endian: version 1 (1) ‖ current version (4) ‖ oldest version (4) ‖ max_versions (4) ‖ flags (1:
  * cas_required) ‖ delete_version_after in ms (8, signed) ‖ created (12) ‖ updated (12) ‖ custom metadata (4 + JSON; empty:
- * none) ‖ count (2) ‖ versions, ascending, 29 each: number (4), created (12), deletion (12), flags (1: destroyed).
+ * none) ‖ count (2) ‖ versions, ascending, 29 each: number (4), created (12), deletion (12), flags (1: destroyed, 2: the expiry
+ * queue has come for it).
  * A time is milliseconds (8) and nanoseconds below them (4); all zeros: unset. Fixed places instead of JSON: a read finds
  * its version without parsing the others.
  */
@@ -18,6 +19,8 @@ export interface VersionState {
   readonly created: Instant;
   readonly deletion: Instant | undefined;
   readonly destroyed: boolean;
+  /** The expiry queue has come for it: deleted, whatever a clock says later. */
+  readonly over: boolean;
 }
 
 export interface SecretMetadata {
@@ -36,11 +39,20 @@ export interface SecretMetadata {
 /** Versions that one secret may keep: its metadata stays below the payload's limit, and a write below a batch's. */
 export const MAX_VERSIONS_MAX = 4000;
 const VERSION_SIZE = 29;
+const DESTROYED = 1;
+const OVER = 2;
 const FIXED_SIZE = 46;
+/** No value begins with it (host/payload.ts). */
+const FORMAT = 1;
 
 /** The row of one version, beside the metadata: kind 1, then the number. */
 export function versionSuffix(version: number): Uint8Array {
   return Uint8Array.of(1, version >>> 24, version >>> 16, version >>> 8, version);
+}
+
+/** The version that a suffix names; undefined: it names none. */
+export function versionOf(suffix: Uint8Array): number | undefined {
+  return suffix.length === 5 && suffix[0] === 1 ? Buffer.from(suffix).readUInt32BE(1) : undefined;
 }
 
 function putInstant(view: DataView, at: number, instant: Instant | undefined): void {
@@ -56,7 +68,7 @@ export function encodeMetadata(metadata: SecretMetadata): Uint8Array {
   const custom = metadata.custom === null ? new Uint8Array(0) : Buffer.from(JSON.stringify(metadata.custom));
   const bytes = new Uint8Array(FIXED_SIZE + 4 + custom.length + 2 + VERSION_SIZE * metadata.versions.size);
   const view = new DataView(bytes.buffer);
-  view.setUint8(0, 1);
+  view.setUint8(0, FORMAT);
   view.setUint32(1, metadata.current);
   view.setUint32(5, metadata.oldest);
   view.setUint32(9, metadata.maxVersions);
@@ -73,7 +85,7 @@ export function encodeMetadata(metadata: SecretMetadata): Uint8Array {
     view.setUint32(at, number);
     putInstant(view, at + 4, state.created);
     putInstant(view, at + 16, state.deletion);
-    view.setUint8(at + 28, state.destroyed ? 1 : 0);
+    view.setUint8(at + 28, (state.destroyed ? DESTROYED : 0) | (state.over ? OVER : 0));
     at += VERSION_SIZE;
   }
   return bytes;
@@ -91,7 +103,7 @@ export class MetadataReader {
   constructor(payload: Uint8Array) {
     this.#bytes = payload;
     this.#view = new DataView(payload.buffer, payload.byteOffset, payload.length);
-    if (this.#view.getUint8(0) !== 1) throw new Error('the metadata of a secret has an unknown version');
+    if (this.#view.getUint8(0) !== FORMAT) throw new Error('the metadata of a secret has an unknown version');
     this.current = this.#view.getUint32(1);
     const customEnd = FIXED_SIZE + 4 + this.#view.getUint32(FIXED_SIZE);
     this.count = this.#view.getUint16(customEnd);
@@ -112,10 +124,12 @@ export class MetadataReader {
   stateAt(index: number): VersionState {
     const at = this.#versionsAt + index * VERSION_SIZE;
     const deletion = getInstant(this.#view, at + 16);
+    const flags = this.#view.getUint8(at + 28);
     return {
       created: getInstant(this.#view, at + 4),
       deletion: deletion.ms === 0 ? undefined : deletion,
-      destroyed: this.#view.getUint8(at + 28) === 1,
+      destroyed: (flags & DESTROYED) !== 0,
+      over: (flags & OVER) !== 0,
     };
   }
 
@@ -160,11 +174,25 @@ export function emptyMetadata(now: Instant): SecretMetadata {
   };
 }
 
+/** A row that the engine wrote before it had versions: the value itself lies where metadata lies else. */
+export const isPlainRow = (payload: Uint8Array): boolean => payload[0] !== FORMAT;
+
+/** @param upgradedMs  when the engine got its versions: what it had stored until then counts as made at that time */
+export function metadataReader(payload: Uint8Array, upgradedMs: number): MetadataReader {
+  return new MetadataReader(isPlainRow(payload) ? encodeMetadata(firstVersion(upgradedMs)) : payload);
+}
+
+function firstVersion(ms: number): SecretMetadata {
+  const made = { ms, nanos: 0 };
+  const versions = new Map([[1, { created: made, deletion: undefined, destroyed: false, over: false }]]);
+  return { ...emptyMetadata(made), current: 1, versions };
+}
+
 /** RFC 3339 with nanoseconds; unset is the empty text, never null. */
 export function instantText(instant: Instant | undefined): string {
   return instant === undefined ? '' : timestampNanos(instant.ms, instant.nanos);
 }
 
 export function isGone(state: VersionState, nowMs: number): boolean {
-  return state.destroyed || (state.deletion !== undefined && state.deletion.ms <= nowMs);
+  return state.destroyed || state.over || (state.deletion !== undefined && state.deletion.ms <= nowMs);
 }

@@ -5,7 +5,7 @@ import type { Answer, Field, Operation, OperationContext } from '../../ports/eng
 import type { Value, ValueMap } from '../../ports/value.ts';
 import { checkMaxVersions, LIMIT_FIELDS, readConfig } from './config.ts';
 import { instantOf, READ_SECRET, readSecret, SECRET, secretPath, WRITE_SECRET } from './data.ts';
-import { emptyMetadata, encodeMetadata, instantText, MetadataReader, type SecretMetadata } from './metadata.ts';
+import { emptyMetadata, encodeMetadata, instantText, metadataReader, type SecretMetadata } from './metadata.ts';
 
 const FIELDS = {
   ...LIMIT_FIELDS,
@@ -99,7 +99,9 @@ export const readMetadata: Operation = {
   subtrees: READ_SECRET,
   run(context) {
     const payload = context.view.get(secretPath(context));
-    return payload === undefined ? { status: 404 } : { data: describe(new MetadataReader(payload).whole()) };
+    return payload === undefined
+      ? { status: 404 }
+      : { data: describe(metadataReader(payload, context.mount.upgradedMs ?? 0).whole()) };
   },
 };
 
@@ -119,7 +121,7 @@ export const writeMetadata: Operation = {
     const path = secretPath(context);
     return await view.update(path, (change) => {
       const now = instantOf(context);
-      const before = readSecret(change, path) ?? emptyMetadata(now);
+      const before = readSecret(context, change) ?? emptyMetadata(now);
       const after = { ...withLimits(before, fields), updated: now };
       change.put(path, encodeMetadata(replacement === undefined ? after : { ...after, custom: replacement }));
       return answerOf(context, readConfig(change).casRequired);
@@ -138,7 +140,7 @@ export const patchMetadata: Operation = {
     const { fields, view } = context;
     const path = secretPath(context);
     return await view.update(path, (change): Answer | undefined => {
-      const before = readSecret(change, path);
+      const before = readSecret(context, change);
       if (before === undefined) return { status: 404 };
       const reset: SecretMetadata = {
         ...before,
@@ -226,7 +228,10 @@ export const listDetailedMetadata: Operation = {
       .filter((key) => !key.endsWith('/'))
       .map((key): [string, Value] => {
         const payload = context.view.get(`${folder}/${key}`);
-        return [key, payload === undefined ? null : describe(new MetadataReader(payload).whole())];
+        return [
+          key,
+          payload === undefined ? null : describe(metadataReader(payload, context.mount.upgradedMs ?? 0).whole()),
+        ];
       });
     return { data: { keys, key_info: Object.fromEntries(info) } };
   },

@@ -3,7 +3,7 @@ import { Fault } from '../../fault.ts';
 import type { Field, Operation, OperationContext } from '../../ports/engine.ts';
 import type { ViewChange } from '../../ports/view.ts';
 import { deletionOf, readConfig } from './config.ts';
-import { instantOf, readSecret, secretPath, WRITE_SECRET } from './data.ts';
+import { ENDINGS, instantOf, readSecret, secretPath, WRITE_SECRET } from './data.ts';
 import { encodeMetadata, isGone, type SecretMetadata, type VersionState, versionSuffix } from './metadata.ts';
 
 const VERSIONS: Field = { type: 'ints', description: 'Numbers of the versions.' };
@@ -21,20 +21,28 @@ async function forVersions(context: OperationContext, missing: string, step: Ste
   if (numbers.length === 0) throw new Fault('input.invalid', missing);
   const path = secretPath(context);
   await context.view.update(path, (change) => {
-    const before = readSecret(change, path);
+    const before = readSecret(context, change);
     if (before === undefined) return;
     const versions = new Map(before.versions);
     for (const number of new Set(numbers)) {
       const state = versions.get(number);
       const next = state === undefined ? undefined : step(state, number, before, change);
-      if (next !== undefined) versions.set(number, next);
+      if (next === undefined) continue;
+      versions.set(number, next);
+      // One that is destroyed keeps its deletion time, and nothing is left that could end.
+      const ends = next.destroyed ? undefined : futureEnd(next, context);
+      change.ends(path, versionSuffix(number), state && futureEnd(state, context), ends);
     }
     change.put(path, encodeMetadata({ ...before, updated: instantOf(context), versions }));
   });
   return undefined;
 }
 
-const COMMON = { verb: 'write', fields: { versions: VERSIONS }, subtrees: WRITE_SECRET } as const;
+/** When the queue comes for a version; undefined: never (again). */
+const futureEnd = ({ deletion }: VersionState, { nowMs }: OperationContext): number | undefined =>
+  deletion !== undefined && deletion.ms > nowMs ? deletion.ms : undefined;
+
+const COMMON = { verb: 'write', fields: { versions: VERSIONS }, subtrees: WRITE_SECRET, tables: ENDINGS } as const;
 
 export const deleteVersions: Operation = {
   ...COMMON,
@@ -54,7 +62,9 @@ export const undeleteVersions: Operation = {
   summary: 'Take back the deletion of versions; destroyed ones stay destroyed.',
   run: (context) =>
     forVersions(context, 'No version number provided', (state, _version, secret, change) =>
-      state.destroyed ? undefined : { ...state, deletion: deletionOf(instantOf(context), readConfig(change), secret) },
+      state.destroyed
+        ? undefined
+        : { ...state, deletion: deletionOf(instantOf(context), readConfig(change), secret), over: false },
     ),
 };
 

@@ -169,15 +169,13 @@ export class MountOperations {
     const options = fields['options'] as Readonly<Record<string, string>> | undefined;
     const before = mount.options?.['version'] ?? '1';
     const after = options?.['version'] ?? before;
-    if (mount.type === 'kv' && after !== before && after !== '2') {
+    if (mount.type === 'kv' && before === '2' && after === '1') {
       throw new Fault('input.invalid', `cannot downgrade mount from version ${before}`);
     }
-    if (mount.type === 'kv' && after !== before) {
-      throw new Fault(
-        'input.invalid',
-        'a kv engine of version 1 is not turned into version 2 in place: mount a new one and copy',
-      );
+    if (mount.type === 'kv' && !['1', '2'].includes(after)) {
+      throw new Fault('input.invalid', 'the version of a kv engine is "1" or "2"');
     }
+    const upgrades = mount.type === 'kv' && after !== before;
     await this.#mounts.change(context.grant, mount.id, (current) => ({
       ...current,
       description: fields['description'] === undefined ? current.description : String(fields['description']),
@@ -185,8 +183,17 @@ export class MountOperations {
       maxLeaseTtl: ttl(fields['max_lease_ttl'], current.maxLeaseTtl),
       config: { ...current.config, ...keptOf(fields) },
       options: options === undefined ? current.options : { ...current.options, ...options },
+      // One row says it all: what was stored before is read as the first version of its secret (engines/kv/metadata.ts).
+      ...(upgrades
+        ? {
+            coreType: this.#mounts.coreType(mount.type, { ...current.options, ...options }),
+            upgradedMs: context.nowMs,
+          }
+        : {}),
     }));
-    return undefined;
+    return upgrades
+      ? { data: null, warnings: [`Upgraded mount from version ${before} to version ${after}.`] }
+      : undefined;
   }
 
   /** What a client asks before it reads: only whoever may do something below the mount is told that it is there. */

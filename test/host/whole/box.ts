@@ -51,6 +51,7 @@ export async function assemble(
   keyfile: string,
   clock: SystemClock = systemClock(),
   log: LogFiles = logFiles,
+  directoryEntriesMax?: number,
 ): Promise<Assembled> {
   const lock = lockFolder(data);
   const core = loadCore({ wasm: readFileSync('dist/core.wasm'), random: (length) => systemRandom.bytes(length) });
@@ -64,6 +65,7 @@ export async function assemble(
     appliance: () => box,
     metrics: () => ({ text: '', json: {} }),
     openApi: () => ({}),
+    ...(directoryEntriesMax === undefined ? {} : { directoryEntriesMax }),
   });
   const box = new Box({
     ...{ core, store, freshness, clock, lease, random: systemRandom },
@@ -97,8 +99,11 @@ export function sender(services: Services, root: () => string): WholeBox['send']
     });
 }
 
-/** @param log  what the audit log writes to */
-export async function wholeBox(log: LogFiles = logFiles): Promise<WholeBox> {
+/**
+ * @param log  what the audit log writes to
+ * @param directoryEntriesMax  entries that a directory may have
+ */
+export async function wholeBox(log: LogFiles = logFiles, directoryEntriesMax?: number): Promise<WholeBox> {
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-box-'));
   const data = join(scratch, 'data');
   let skipped = 0;
@@ -113,7 +118,13 @@ export async function wholeBox(log: LogFiles = logFiles): Promise<WholeBox> {
     after: (delayMs, job) => real.after(delayMs, job),
     sleep: (delayMs) => real.sleep(delayMs),
   };
-  const { box, services, store, audit, stop } = await assemble(data, join(scratch, 'keyfile'), clock, log);
+  const { box, services, store, audit, stop } = await assemble(
+    data,
+    join(scratch, 'keyfile'),
+    clock,
+    log,
+    directoryEntriesMax,
+  );
   const { rootToken } = await box.initialise({ shares: 1, threshold: 1, keyfile: true });
   const root = Buffer.from(rootToken.bytes).toString();
   if (!(await box.unsealAutomatically())) throw new Error(`the box did not open: ${box.status().reasons.join('; ')}`);
