@@ -168,3 +168,24 @@ export function freshnessPayload(parts: FreshnessParts): Buffer {
     ...parts.counters.flatMap(([id, count]) => [id, u64(count)]),
   ]);
 }
+
+/** DHKEM(X25519, HKDF-SHA256) of RFC 9180 section 4.1, from the Diffie-Hellman result on. */
+export function dhkem(dh: Uint8Array, enc: Uint8Array, recipient: Uint8Array): Buffer {
+  const suite = Buffer.concat([Buffer.from('HPKE-v1KEM'), u16(0x20)]);
+  const extracted = hmac(Buffer.alloc(32), suite, Buffer.from('eae_prk'), dh);
+  return hmac(extracted, u16(32), suite, Buffer.from('shared_secret'), enc, recipient, Buffer.of(1));
+}
+
+export interface WrapParts {
+  readonly dh: Uint8Array;
+  readonly enc: Uint8Array;
+  readonly recipient: Uint8Array;
+  readonly context: Uint8Array;
+  readonly nonce: Uint8Array;
+}
+
+/** core/spec/keyring.md: the root key, wrapped to a slot. */
+export function wrapRoot(root: Uint8Array, { dh, enc, recipient, context, nonce }: WrapParts): Buffer {
+  const key = hkdf(dhkem(dh, enc, recipient), Buffer.from('holdfast/v1/wrap'));
+  return Buffer.concat([Buffer.of(1), nonce, xchachaSeal(key, nonce, context, root)]);
+}
