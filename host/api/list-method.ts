@@ -20,7 +20,15 @@ interface ParserError extends Error {
 
 /** Marks sockets whose answer is still to come: a LIST behind it cannot be told from its body. A member, since a weak set costs the garbage collector. */
 const BUSY = Symbol('busy');
-type Marked = Socket & { [BUSY]?: boolean };
+/** Marks sockets on which a head was refused: where it ends was perhaps cut wrongly, so nothing behind it is a request. */
+const REFUSED = Symbol('refused');
+type Marked = Socket & { [BUSY]?: boolean; [REFUSED]?: boolean };
+
+export function headRefused(socket: Marked): void {
+  socket[REFUSED] = true;
+}
+
+export const isRefused = (socket: Marked): boolean => socket[REFUSED] === true;
 
 export function requestBegins(socket: Marked): void {
   socket[BUSY] = true;

@@ -13,7 +13,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Dispatcher, Outbound } from '../ports/dispatch.ts';
 import type { Random } from '../ports/random.ts';
 import { errorSent, type Sent, send } from './envelope.ts';
-import { refuseSocket, requestBegins, requestEnds, takeLists } from './list-method.ts';
+import { headRefused, isRefused, refuseSocket, requestBegins, requestEnds, takeLists } from './list-method.ts';
 import {
   checkHead,
   EmptyRefusal,
@@ -80,6 +80,12 @@ export interface Api {
 
 class TooLarge extends Error {}
 
+const NO_BODY = new Uint8Array(0);
+const NO_URL = errorSent(400, 'the target and the host of the request are no URL') as Sent & { body: string };
+/** RFC 9110 section 7.2, without what no client of ours sends: names, addresses, a port. */
+const HOST = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
+const ANSWER_HEADERS = { 'Cache-Control': 'no-store', 'Content-Type': 'application/json' } as const;
+
 /** The body, at most `limit` bytes; a larger one ends the connection after the answer. */
 function readBody(request: IncomingMessage, head: Head, limit: number): Promise<Uint8Array> {
   const stated = Number(head.contentLength ?? 0);
@@ -94,9 +100,14 @@ function readBody(request: IncomingMessage, head: Head, limit: number): Promise<
         reject(new TooLarge());
       } else chunks.push(chunk);
     });
-    request.on('end', () => resolve(chunks.length === 1 ? (chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(chunks)));
     request.on('error', reject);
-    request.on('close', () => reject(new Error('the client went away')));
+    const gone = (): void => reject(new Error('the client went away'));
+    request.on('close', gone);
+    request.on('end', () => {
+      // Every request closes in the end: an error made for each would cost more than reading its body.
+      request.removeListener('close', gone);
+      resolve(chunks.length === 1 ? (chunks[0] ?? NO_BODY) : Buffer.concat(chunks));
+    });
   });
 }
 
@@ -120,7 +131,12 @@ function ended(this: ServerResponse): void {
   requestEnds(this.req.socket);
 }
 
-const NO_BODY = new Uint8Array(0);
+/** True for what is one URL, whoever puts it together. HTTP/1.0 needs no host. */
+function isOneUrl(request: IncomingMessage): boolean {
+  const { host } = request.headers;
+  if (host === undefined ? request.httpVersionMinor > 0 : !HOST.test(host)) return false;
+  return request.url?.includes('\\') !== true;
+}
 
 class Face {
   readonly #options: ApiOptions;
@@ -146,7 +162,8 @@ class Face {
     try {
       sent = await this.#answer(request);
     } catch (thrown) {
-      close = thrown instanceof TooLarge || takesBody(request.method ?? '');
+      // What was refused before it was understood may have been cut wrongly: nothing behind it is read.
+      close = true;
       sent = this.#refusal(thrown);
     } finally {
       this.inFlight--;
@@ -162,13 +179,21 @@ class Face {
 
   async #answer(request: IncomingMessage): Promise<Sent> {
     const method = request.method ?? '';
-    const target = parseTarget(request.url ?? '');
-    const head = readHead(request.rawHeaders);
-    checkHead(head);
+    let target: ReturnType<typeof parseTarget>;
+    let head: Head;
+    try {
+      target = parseTarget(request.url ?? '');
+      head = readHead(request.rawHeaders);
+      checkHead(head);
+    } catch (thrown) {
+      // Before anything is awaited: Node hands over the next request of the same packet at once.
+      headRefused(request.socket);
+      throw thrown;
+    }
     if (target === undefined) return errorSent(404, 'the API lies below /v1/');
     let body: Uint8Array = NO_BODY;
+    // A body that does not count is dropped by Node when the answer is out.
     if (takesBody(method)) body = await readBody(request, head, this.limits.bodyBytes);
-    else request.resume();
     if (isStatePath(target.path)) return await this.#state(head, method, target, body);
     if (method === 'HEAD') return send(refusal(405, '1 error occurred:\n\t* unsupported operation\n\n'), false);
     const parsed = parseRequest(method, head, target, body);
@@ -242,7 +267,8 @@ async function listen(
     requestTimeout: limits.requestMs,
     keepAliveTimeout: limits.idleMs,
     connectionsCheckingInterval: Math.min(1000, limits.headMs),
-    requireHostHeader: true,
+    // Checked below: Node answers for itself, and goes on with what follows in the same packet.
+    requireHostHeader: false,
     // Nothing that two parsers could read differently.
     insecureHTTPParser: false,
   };
@@ -285,12 +311,21 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     return RESPONSE_ALREADY_SENT;
   });
   const listener = getRequestListener((request, env) => app.fetch(request, env as HttpBindings), {
-    errorHandler: () => new Response(null, { status: 500 }),
+    // Face answers for itself: what is thrown here is a target or a host that is no URL.
+    errorHandler: () => new Response(NO_URL.body, { status: 400, headers: { ...ANSWER_HEADERS, Connection: 'close' } }),
   });
+  const admit = (request: IncomingMessage, response: ServerResponse): void => {
+    if (isRefused(request.socket)) return;
+    if (isOneUrl(request)) void listener(request, response);
+    else {
+      headRefused(request.socket);
+      write(response, NO_URL, true);
+    }
+  };
   const started: { readonly server: Server; readonly address: string }[] = [];
   try {
     for (const at of options.listeners) {
-      started.push(await listen(at, face.limits, (request, response) => void listener(request, response)));
+      started.push(await listen(at, face.limits, admit));
     }
   } catch (thrown) {
     for (const { server } of started) server.close();

@@ -207,11 +207,12 @@ describe('answers', () => {
     expect(statuses(await raw(`HEAD /v1/secret/a HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`))).toEqual([405]);
   });
 
-  test('the token of its own header comes before a bearer', async () => {
+  test('a token comes in its own header or as a bearer; two different ones are refused', async () => {
     asked.length = 0;
     await get('/v1/secret/a', 'Authorization: Bearer b\r\n');
-    await get('/v1/secret/a', 'Authorization: Bearer b\r\nX-Vault-Token: a\r\n');
+    await get('/v1/secret/a', 'Authorization: Bearer a\r\nX-Vault-Token: a\r\n');
     await get('/v1/secret/a', 'Authorization: Basic b\r\n');
+    expect(statuses(await get('/v1/secret/a', 'Authorization: Bearer b\r\nX-Vault-Token: a\r\n'))).toEqual([400]);
     expect(asked.map(({ token }) => token)).toEqual(['b', 'a', undefined]);
   });
 });
