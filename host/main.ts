@@ -110,6 +110,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
   const folder = join(config.data, 'audit');
   const audit = new AuditLog({
     ...{ folder, core, files: logFiles, clock, random },
+    soon: (job) => setImmediate(job),
     sync: config['audit.sync'],
     intervalMs: config['audit.syncIntervalMs'],
   });

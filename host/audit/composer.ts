@@ -46,8 +46,8 @@ export class Composer {
   request(writer: GroupWriter, grant: number, context: AuditContext): number {
     const time = timestampNanos(context.timeMs, context.timeNanos);
     const seq =
-      this.#try(writer, grant, 'request', time, this.#entries.request(context)) ??
-      this.#try(writer, grant, 'request', time, this.#entries.request(context, true));
+      this.#try(writer, grant, 'request', time, this.#entries.request(context, time)) ??
+      this.#try(writer, grant, 'request', time, this.#entries.request(context, time, true));
     if (seq === undefined) throw new Fault('input.invalid', 'the request is too large for the audit log');
     return seq;
   }
@@ -55,7 +55,7 @@ export class Composer {
   response(writer: GroupWriter, grant: number, context: AuditContext, outcome: AuditOutcome): number {
     const time = timestampNanos(outcome.timeMs, outcome.timeNanos);
     for (const level of [0, 1, 2] as const) {
-      const seq = this.#try(writer, grant, 'response', time, this.#entries.response(context, outcome, level));
+      const seq = this.#try(writer, grant, 'response', time, this.#entries.response(context, outcome, time, level));
       if (seq !== undefined) return seq;
     }
     throw new Error('the smallest response leaf does not fit');

@@ -5,7 +5,7 @@
 import { LEAF_SIZE_MAX } from '../../core/types.ts';
 import type { Answer, AuthAnswer, MountInfo, TokenInfo, WrapInfo } from '../ports/engine.ts';
 import type { ValueMap } from '../ports/value.ts';
-import { timestampNanos, timestampSeconds } from '../timestamp.ts';
+import { timestampSeconds } from '../timestamp.ts';
 import { clearJson, HashedJson, quote, quoteAll } from './json.ts';
 import type { AuditContext, AuditNote, AuditOutcome } from './types.ts';
 
@@ -40,6 +40,8 @@ export class EntryBuilder {
   readonly #mounts = new Map<string, { readonly of: MountInfo; readonly text: string }>();
   /** `auth` and `request` of a request, for its response leaf; with data, and with the data left out. */
   readonly #requests = new Map<AuditContext, { readonly text: string; readonly growth: number }>();
+  /** Hashes of values that stand in most answers. */
+  readonly #common = new Map<string, string>();
 
   constructor(hmac: (value: string) => string) {
     this.#hmac = hmac;
@@ -48,23 +50,23 @@ export class EntryBuilder {
   /** The HMAC key is another one now. */
   forget(): void {
     this.#tokens.clear();
+    this.#common.clear();
   }
 
   /** @param elided the request's data is replaced by its HMAC and length */
-  request(context: AuditContext, elided = false): Rest {
-    const hashed = new HashedJson(this.#hmac);
+  request(context: AuditContext, time: string, elided = false): Rest {
+    const hashed = new HashedJson(this.#hmac, this.#common);
     const body = `${this.#auth(context)},"request":${this.#request(context, hashed, elided)}`;
     this.#keep(context, body, hashed.growth);
-    const time = timestampNanos(context.timeMs, context.timeNanos);
     const text = `"time":"${time}","type":"request",${body}}`;
     return { text, least: text.length + hashed.growth };
   }
 
   /** @param level 0 whole; 1 data elided; 2 nothing but the request's id and the answer's HMAC: always fits */
-  response(context: AuditContext, outcome: AuditOutcome, level: 0 | 1 | 2 = 0): Rest {
-    const head = `"time":"${timestampNanos(outcome.timeMs, outcome.timeNanos)}","type":"response"`;
+  response(context: AuditContext, outcome: AuditOutcome, time: string, level: 0 | 1 | 2 = 0): Rest {
+    const head = `"time":"${time}","type":"response"`;
     const error = outcome.error === undefined ? '' : `,"error":${quote(outcome.error.slice(0, ERROR_LENGTH_MAX))}`;
-    const hashed = new HashedJson(this.#hmac);
+    const hashed = new HashedJson(this.#hmac, this.#common);
     if (level === 2) {
       const text = `${head},"request":{"id":${quote(context.id)}},"response":${this.#elide(answerData(outcome.answer))}}`;
       return { text, least: text.length };
@@ -89,7 +91,7 @@ export class EntryBuilder {
   }
 
   note(note: AuditNote, id: string, time: string): Rest {
-    const hashed = new HashedJson(this.#hmac);
+    const hashed = new HashedJson(this.#hmac, this.#common);
     const data = note.data === undefined ? '' : `,"data":${clearJson(note.data)}`;
     const secret =
       note.hashed === undefined || Object.keys(note.hashed).length === 0 ? '' : `,"hashed":${hashed.map(note.hashed)}`;
@@ -100,8 +102,11 @@ export class EntryBuilder {
   #auth(context: AuditContext): string {
     const { decision, token } = context;
     const allowed = decision.verdict === 'allowed';
-    const names = token === undefined ? [] : decision.granting.map((at) => token.policies[at] ?? '');
-    const granting = names.map((name) => `{"name":${quote(name)},"namespace_id":"root","type":"acl"}`).join(',');
+    let granting = '';
+    for (const at of token === undefined ? [] : decision.granting) {
+      const policy = `{"name":${quote(token?.policies[at] ?? '')},"namespace_id":"root","type":"acl"}`;
+      granting = granting === '' ? policy : `${granting},${policy}`;
+    }
     const results = `"policy_results":{"allowed":${allowed}${granting === '' ? '' : `,"granting_policies":[${granting}]`}}`;
     const own = token === undefined ? '' : `${this.#token(token, context.tokenText).auth},`;
     return `"auth":{${own}${results}}`;

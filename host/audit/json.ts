@@ -60,17 +60,34 @@ export function clearJson(value: Value): string {
     .join(',')}}`;
 }
 
+/** Numbers whose hashes are kept: versions, counts. */
+const COMMON: ReadonlySet<number> = new Set(Array.from({ length: 64 }, (_, n) => n));
+
 /** Writes values with every one hashed but null; counts what the line will have. */
 export class HashedJson {
   readonly #hmac: (value: string) => string;
+  readonly #common: Map<string, string>;
   #raw = 0;
   /** Values handed over raw, and values in all. */
   #hashes = 0;
   #values = 0;
 
-  /** @param hmac hashes a value at once, as `hmac-sha256:` + hex */
-  constructor(hmac: (value: string) => string) {
+  /**
+   * @param hmac    hashes a value at once, as `hmac-sha256:` + hex
+   * @param common  hashes of values that stand in most answers (true, false, small numbers, the empty text): kept there, and
+   *                emptied by its owner when the key changes
+   */
+  constructor(hmac: (value: string) => string, common: Map<string, string> = new Map()) {
     this.#hmac = hmac;
+    this.#common = common;
+  }
+
+  #known(value: string): string {
+    const kept = this.#common.get(value);
+    if (kept !== undefined) return kept;
+    const text = `"${this.#hmac(value)}"`;
+    this.#common.set(value, text);
+    return text;
   }
 
   /** What a text written with it gains when core replaces the raw values; infinite when it cannot fit into a leaf. */
@@ -87,6 +104,7 @@ export class HashedJson {
   text(value: string): string {
     this.#values += 1;
     if (this.#full) return '""';
+    if (value === '') return this.#known(value);
     if (value.length > RAW_LENGTH_MAX || this.#raw > RAW_TOTAL_MAX || HAS_DELIMITER.test(value)) {
       return `"${this.#hmac(value)}"`;
     }
@@ -98,6 +116,10 @@ export class HashedJson {
   value(value: Value): string {
     if (value === null) return 'null';
     if (typeof value === 'string') return this.text(value);
+    if (typeof value === 'boolean' || (typeof value === 'number' && COMMON.has(value))) {
+      this.#values += 1;
+      return this.#full ? '""' : this.#known(scalar(value));
+    }
     if (typeof value !== 'object') return this.text(scalar(value));
     if (value instanceof Uint8Array) return this.text(Buffer.from(value).toString('base64'));
     if (isList(value)) return `[${value.map((item) => this.value(item)).join(',')}]`;

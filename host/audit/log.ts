@@ -141,7 +141,8 @@ export class AuditLog {
     }
     const writer = new GroupWriter({
       ...{ folder, files, segmentBytes: segmentBytes ?? SEGMENT_BYTES },
-      take: () => (core.auditPending > 0 ? core.auditFlush() : undefined),
+      take: (into) => (core.auditPending > 0 ? core.auditFlush(into) : undefined),
+      soon: this.#options.soon ?? ((job) => job()),
       written: (group) => this.#written(group),
       changed: (state, why) => this.#changed(state, why),
     });

@@ -94,6 +94,11 @@ export interface AuditOptions {
    */
   readonly sync?: 'always' | 'interval';
   readonly intervalMs?: number;
+  /**
+   * Runs a job when the requests that have arrived are read, so that they share a group; default: at once, and then the
+   * first of them has a group, and a wait for the medium, of its own.
+   */
+  readonly soon?: (job: () => void) => void;
   /** Bytes of a segment, preallocated; another one is kept in reserve. Default 16 MiB. */
   readonly segmentBytes?: number;
   /** Longest time from a leaf to `onCheckpoint`. Default 50 s. */

@@ -11,13 +11,16 @@ import { SEGMENT_FOLDER, SEGMENT_HEADER_SIZE, type SegmentFile, segmentHeader, s
 const SPARE = 'spare';
 /** Composed, not yet on the medium. Reached only when the medium stands still. */
 const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
+const BUFFER_BYTES = 512 * 1024;
 
 export interface WriterOptions {
   readonly folder: string;
   readonly files: LogFiles;
   readonly segmentBytes: number;
   /** Takes what core has gathered. */
-  readonly take: () => AuditGroup | undefined;
+  readonly take: (into: Uint8Array | undefined) => AuditGroup | undefined;
+  /** Runs what writes the first group after a pause: see AuditOptions. */
+  readonly soon: (job: () => void) => void;
   /** A group is on the medium. Must not throw. */
   readonly written: (group: AuditGroup) => void;
   /** `tight`: no reserve segment could be made; `failed`: nothing could be written. Undefined: as it should be. */
@@ -51,6 +54,8 @@ export class GroupWriter {
   readonly #spare: string;
   readonly #queue: AuditGroup[] = [];
   #queueBytes = 0;
+  /** For the bytes of a group as long as it is alone in the queue: a fresh array of that size for each costs page faults. */
+  readonly #buffer = new Uint8Array(BUFFER_BYTES);
   #file: AppendFile | undefined;
   /** Where the next group goes, and how far blocks are reserved. */
   #offset = 0;
@@ -146,7 +151,7 @@ export class GroupWriter {
   }
 
   #take(): void {
-    const group = this.#options.take();
+    const group = this.#options.take(this.#queue.length === 0 ? this.#buffer : undefined);
     if (group === undefined) return;
     this.#queue.push(group);
     this.#queueBytes += group.bytes.length;
@@ -172,7 +177,7 @@ export class GroupWriter {
   kick(): void {
     if (this.#busy || this.#stopped) return;
     this.#busy = true;
-    this.#running = this.#run();
+    this.#running = new Promise((resolve) => this.#options.soon(() => resolve(this.#run())));
   }
 
   /** Tries again what failed: the reserve, or a new segment. */

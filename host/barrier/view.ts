@@ -14,7 +14,8 @@ const RECORD_KEY_SIZE = 32;
 const DIRECTORY_PREFIX_SIZE = 16;
 
 const byOctets = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+/** A key as a text to find it by: a character a byte. */
+const hex = (bytes: Uint8Array): string => Buffer.prototype.latin1Slice.call(bytes);
 const parentOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')));
 
 export class GrantView implements View {
@@ -36,6 +37,19 @@ export class GrantView implements View {
     } catch (error) {
       throw hostFault(error);
     }
+  }
+
+  read<T>(path: string, decode: (payload: Uint8Array) => T, suffix: Uint8Array = NO_SUFFIX): T | undefined {
+    const { core, store } = this.#barrier;
+    let payload: Uint8Array;
+    try {
+      const row = store.get('record', core.locate(this.#grant, path, suffix));
+      if (row === undefined) return undefined;
+      payload = core.open(this.#grant, row);
+    } catch (error) {
+      throw hostFault(error);
+    }
+    return decode(payload);
   }
 
   list(path: string): string[] {
@@ -128,6 +142,11 @@ class GrantChange implements ViewChange {
       this.#seen.set(name, { key, row });
       return row === undefined ? undefined : Uint8Array.from(this.#core.open(this.#grant, row));
     });
+  }
+
+  read<T>(path: string, decode: (payload: Uint8Array) => T, suffix: Uint8Array = NO_SUFFIX): T | undefined {
+    const payload = this.get(path, suffix);
+    return payload === undefined ? undefined : decode(payload);
   }
 
   suffixes(path: string): Uint8Array[] {

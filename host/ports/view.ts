@@ -3,6 +3,12 @@
 export interface View {
   /** Payload of a record's row, opened; a copy, or undefined. `suffix` (0 to 8 bytes) numbers the rows of one record. */
   get(path: string, suffix?: Uint8Array): Uint8Array | undefined;
+  /**
+   * What `decode` makes of a record's row, without a copy of it.
+   *
+   * @param decode  gets the payload itself, which is gone when it returns: it keeps nothing of it and calls no view
+   */
+  read<T>(path: string, decode: (payload: Uint8Array) => T, suffix?: Uint8Array): T | undefined;
   /** Names in directory `path` ('' the top) in byte order; directories end in `/`. */
   list(path: string): string[];
   /** Suffixes of the rows that a record has, in order. */
@@ -21,6 +27,8 @@ export interface View {
 export interface ViewChange {
   /** As View.get, but sees the change's own writes, and remembers what it saw as an expectation. */
   get(path: string, suffix?: Uint8Array): Uint8Array | undefined;
+  /** As View.read, with what `get` says. */
+  read<T>(path: string, decode: (payload: Uint8Array) => T, suffix?: Uint8Array): T | undefined;
   suffixes(path: string): Uint8Array[];
   put(path: string, payload: Uint8Array, suffix?: Uint8Array): void;
   /** Deletes one row, or with `suffix` absent the whole record with its name, and directories that become empty. */

@@ -69,22 +69,35 @@ interface Found {
   readonly data: ValueMap | undefined;
 }
 
-type Rows = Pick<ViewChange, 'get'>;
+type Rows = Pick<ViewChange, 'read'>;
+
+/** The part of a secret's metadata that one version's answer needs. */
+interface Version {
+  readonly number: number;
+  readonly state: VersionState;
+  readonly metadata: ValueMap;
+  /** The row is the value itself, from before the engine had versions. */
+  readonly plain: boolean;
+}
+
+function versionOf(context: OperationContext, payload: Uint8Array, asked: number): Version | undefined {
+  const reader = metadataReader(payload, context.mount.upgradedMs ?? 0);
+  const number = asked > 0 ? asked : reader.current;
+  const state = reader.version(number);
+  if (state === undefined) return undefined;
+  return { number, state, metadata: versionData(number, state, reader.custom()), plain: isPlainRow(payload) };
+}
 
 function find(context: OperationContext, rows: Rows, asked: number): Found | undefined {
   const path = secretPath(context);
-  const payload = rows.get(path);
-  if (payload === undefined) return undefined;
-  const reader = metadataReader(payload, context.mount.upgradedMs ?? 0);
-  const version = asked > 0 ? asked : reader.current;
-  const state = reader.version(version);
-  if (state === undefined) return undefined;
-  const metadata = versionData(version, state, reader.custom());
+  const version = rows.read(path, (payload) => versionOf(context, payload, asked));
+  if (version === undefined) return undefined;
+  const { number, state, metadata, plain } = version;
   if (isGone(state, context.nowMs)) return { metadata, data: undefined };
-  const row = isPlainRow(payload) ? payload : rows.get(path, versionSuffix(version));
+  const data = rows.read(path, decodePayload, plain ? undefined : versionSuffix(number));
   // Metadata and version are written in one batch: a version that is named and absent is damage, not an empty answer.
-  if (row === undefined) throw new Error('a version of a secret is named by its metadata and is not there');
-  return { metadata, data: decodePayload(row) };
+  if (data === undefined) throw new Error('a version of a secret is named by its metadata and is not there');
+  return { metadata, data };
 }
 
 const askedVersion = (context: OperationContext): number => Number(context.fields['version'] ?? 0);

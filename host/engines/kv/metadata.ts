@@ -50,13 +50,19 @@ export function versionSuffix(version: number): Uint8Array {
   return Uint8Array.of(1, version >>> 24, version >>> 16, version >>> 8, version);
 }
 
+/** A whole number of at most 53 bits, as 64 bits in two's complement; without the big integer that DataView would want. */
+function setSigned64(view: DataView, at: number, value: number): void {
+  view.setInt32(at, Math.floor(value / 0x1_0000_0000));
+  view.setUint32(at + 4, value >>> 0);
+}
+
 /** The version that a suffix names; undefined: it names none. */
 export function versionOf(suffix: Uint8Array): number | undefined {
   return suffix.length === 5 && suffix[0] === 1 ? Buffer.from(suffix).readUInt32BE(1) : undefined;
 }
 
 function putInstant(view: DataView, at: number, instant: Instant | undefined): void {
-  view.setBigUint64(at, BigInt(instant?.ms ?? 0));
+  setSigned64(view, at, instant?.ms ?? 0);
   view.setUint32(at + 8, instant?.nanos ?? 0);
 }
 
@@ -73,7 +79,7 @@ export function encodeMetadata(metadata: SecretMetadata): Uint8Array {
   view.setUint32(5, metadata.oldest);
   view.setUint32(9, metadata.maxVersions);
   view.setUint8(13, metadata.casRequired ? 1 : 0);
-  view.setBigInt64(14, BigInt(metadata.deleteAfterMs));
+  setSigned64(view, 14, metadata.deleteAfterMs);
   putInstant(view, 22, metadata.created);
   putInstant(view, 34, metadata.updated);
   view.setUint32(FIXED_SIZE, custom.length);
