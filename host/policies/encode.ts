@@ -1,5 +1,13 @@
 /** Policies as the payload of their row (core/spec/policy.md): canonical rules for core, the text for people. */
-import { CAPABILITIES, type PolicyRule, type RuleParameters, type RuleValue } from './rule.ts';
+import { Fault } from '../fault.ts';
+import {
+  CAPABILITIES,
+  PARAMETER_COUNT_MAX,
+  type PolicyRule,
+  type RuleParameters,
+  type RuleValue,
+  VALUE_COUNT_MAX,
+} from './rule.ts';
 
 const KIND_EXACT = 0;
 const KIND_GLOB = 1;
@@ -28,7 +36,8 @@ function patternOf(path: string): Pattern {
   const bytes = Buffer.from(
     text
       .split('/')
-      .map((segment) => (segment === '+' ? '\u0000' : segment))
+      // What a template follows at once is no whole segment.
+      .map((segment, i, all) => (segment === '+' && (template < 0 || i + 1 < all.length) ? '\u0000' : segment))
       .join('/'),
   );
   const tail = Buffer.from(template < 0 ? '' : path.slice(template));
@@ -50,7 +59,17 @@ interface Encoded {
   readonly bytes: Buffer;
 }
 
+/** Rules of one path may be too much together: a number that does not fit its bytes would say something else. */
+function checkCounts({ path, required, allowed, denied }: PolicyRule): void {
+  const names = Math.max(required.length, allowed.size, denied.size);
+  const values = Math.max(0, ...[...allowed.values(), ...denied.values()].map((list) => list.length));
+  if (names <= PARAMETER_COUNT_MAX && values <= VALUE_COUNT_MAX) return;
+  const shown = JSON.stringify(path.slice(0, 128));
+  throw new Fault('input.invalid', `failed to parse policy: path ${shown}: too many parameters or values in all`);
+}
+
 function encodeRule(rule: PolicyRule): Encoded {
+  checkCounts(rule);
   const pattern = patternOf(rule.path);
   const wraps = rule.minWrappingTtl > 0 || rule.maxWrappingTtl > 0;
   const constrains = rule.required.length + rule.allowed.size + rule.denied.size > 0;

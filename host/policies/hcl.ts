@@ -29,15 +29,17 @@ const HEREDOC = /<<-?([A-Za-z_][A-Za-z0-9_]*)[ \t]*\r?\n/y;
 class Reader {
   readonly #text: string;
   #at = 0;
+  /** Where lines were counted to, and how many: counting from the start for each block would be quadratic. */
+  #counted = 0;
+  #lines = 1;
 
   constructor(text: string) {
     this.#text = text;
   }
 
   get line(): number {
-    let line = 1;
-    for (let i = 0; i < this.#at; i++) if (this.#text.charCodeAt(i) === 10) line++;
-    return line;
+    for (; this.#counted < this.#at; this.#counted++) if (this.#text.charCodeAt(this.#counted) === 10) this.#lines++;
+    return this.#lines;
   }
 
   fail(what: string): never {
@@ -81,7 +83,11 @@ class Reader {
   number(): number | undefined {
     this.skip();
     const text = this.#take(NUMBER);
-    return text === undefined ? undefined : Number(text);
+    if (text === undefined) return undefined;
+    const value = Number(text);
+    // Kept exactly or refused: a rounded number would be compared with what nobody wrote.
+    if (!Number.isFinite(value) || Math.abs(value) > Number.MAX_SAFE_INTEGER) return this.fail('a number is too large');
+    return value;
   }
 
   string(): string {
@@ -102,16 +108,13 @@ class Reader {
     if (plain !== undefined) return plain;
     const digits = character === 'u' ? 4 : character === 'U' ? 8 : 0;
     const code = this.#text.slice(this.#at, this.#at + digits);
-    if (
-      digits === 0 ||
-      !/^[0-9a-fA-F]+$/.test(code) ||
-      code.length !== digits ||
-      Number.parseInt(code, 16) > 0x10ffff
-    ) {
+    const point = Number.parseInt(code, 16);
+    if (digits === 0 || !/^[0-9a-fA-F]+$/.test(code) || code.length !== digits || point > 0x10ffff) {
       return this.fail('an escape in a text is unknown');
     }
+    if (point >= 0xd800 && point <= 0xdfff) return this.fail('an escape in a text is half a character');
     this.#at += digits;
-    return String.fromCodePoint(Number.parseInt(code, 16));
+    return String.fromCodePoint(point);
   }
 
   heredoc(): string | undefined {

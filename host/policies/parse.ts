@@ -1,16 +1,21 @@
 /** Policies in HCL or JSON, in Vault's form, to rules. Errors begin `failed to parse policy: ` and name the line. */
 import { parseDurationMs } from '../duration.ts';
-import { Fault } from '../fault.ts';
+import { Fault, isFault } from '../fault.ts';
+import { parseJson } from '../json.ts';
+import type { Value } from '../ports/value.ts';
 import { HclError, type HclValue, parseHcl } from './hcl.ts';
 import {
   CAPABILITIES,
+  PARAMETER_COUNT_MAX,
   PATTERN_SIZE_MAX,
+  PLUS_COUNT_MAX,
   POLICY_SIZE_MAX,
   type PolicyRule,
   RULE_COUNT_MAX,
   type RuleCapability,
   type RuleParameters,
   type RuleValue,
+  VALUE_COUNT_MAX,
 } from './rule.ts';
 
 export interface ParsedPolicy {
@@ -36,7 +41,6 @@ const OLD: Readonly<Record<string, readonly RuleCapability[]>> = {
   write: ['create', 'read', 'update', 'delete', 'list', 'patch'],
   sudo: ['create', 'read', 'update', 'delete', 'list', 'patch', 'sudo'],
 };
-const PARAMETER_COUNT_MAX = 255;
 const VALUE_SIZE_MAX = 4096;
 
 function fail(what: string): never {
@@ -47,15 +51,22 @@ const isMap = (value: HclValue | undefined): value is Body => value instanceof M
 const shown = (path: string): string => JSON.stringify(path.slice(0, 128));
 
 /** JSON values as HCL values: objects become maps, so no key can reach a prototype. */
-function fromJson(value: unknown): HclValue {
-  if (Array.isArray(value)) return value.map(fromJson);
+function fromJson(value: Value): HclValue {
+  if (Array.isArray(value)) return (value as readonly Value[]).map(fromJson);
   if (typeof value === 'object' && value !== null) {
     return new Map(Object.entries(value).map(([key, item]) => [key, fromJson(item)]));
   }
-  return value as string | number | boolean | null;
+  return typeof value === 'bigint' ? fail('a number is too large') : value;
 }
 
-function bodies(source: string): { readonly path: string; readonly line: number; readonly body: Body }[] {
+interface Block {
+  readonly path: string;
+  /** 0 where the line is not known. */
+  readonly line: number;
+  readonly body: Body;
+}
+
+function bodies(source: string): Block[] {
   if (source.trimStart().startsWith('{')) return jsonBodies(source);
   try {
     const { blocks, attributes } = parseHcl(source);
@@ -71,14 +82,19 @@ function bodies(source: string): { readonly path: string; readonly line: number;
   }
 }
 
-function jsonBodies(source: string): ReturnType<typeof bodies> {
-  let parsed: unknown;
+/** The strict reader, with the line for its offset. */
+function readJson(source: string): Value {
   try {
-    parsed = JSON.parse(source);
-  } catch {
-    return fail('it begins with { and is no JSON');
+    return parseJson(source);
+  } catch (error) {
+    const [, why, offset] = /: (.+) at offset (\d+)$/.exec(isFault(error) ? error.message : '') ?? [];
+    if (why === undefined) throw error;
+    return fail(`line ${source.slice(0, Number(offset)).split('\n').length}: ${why}`);
   }
-  const file = fromJson(parsed);
+}
+
+function jsonBodies(source: string): Block[] {
+  const file = fromJson(readJson(source));
   if (!isMap(file)) return fail('it is no JSON object');
   for (const name of file.keys())
     if (name !== 'path' && name !== 'name') fail(`there is no key ${shown(name)} outside path`);
@@ -86,28 +102,29 @@ function jsonBodies(source: string): ReturnType<typeof bodies> {
   const entries = Array.isArray(path) ? path : path === undefined ? [] : [path];
   return entries.flatMap((entry) => {
     if (!isMap(entry)) return fail('path is an object of paths');
-    return [...entry].map(([name, body]) => {
-      const one = Array.isArray(body) ? body[0] : body;
-      if (!isMap(one)) return fail(`path ${shown(name)} is no object`);
-      return { path: name, line: 0, body: one };
-    });
+    // A list is as many blocks of one path: each counts, a deny in the last one too.
+    return [...entry].flatMap(([name, body]) =>
+      (Array.isArray(body) ? (body as readonly HclValue[]) : [body]).map((one) =>
+        isMap(one) ? { path: name, line: 0, body: one } : fail(`path ${shown(name)} is no object`),
+      ),
+    );
   });
 }
 
-function capabilitiesOf(path: string, body: Body): RuleCapability[] {
+function capabilitiesOf(where: string, body: Body): RuleCapability[] {
   const old = body.get('policy');
   const stated = body.get('capabilities');
   const all = new Set<RuleCapability>();
   if (old !== undefined) {
     const known = typeof old === 'string' && Object.hasOwn(OLD, old) ? OLD[old] : undefined;
-    for (const one of known ?? fail(`path ${shown(path)}: invalid policy ${typeof old === 'string' ? shown(old) : ''}`))
+    for (const one of known ?? fail(`${where}: invalid policy ${typeof old === 'string' ? shown(old) : ''}`))
       all.add(one);
   }
   if (stated !== undefined) {
-    if (!Array.isArray(stated)) fail(`path ${shown(path)}: capabilities is a list`);
+    if (!Array.isArray(stated)) fail(`${where}: capabilities is a list`);
     for (const one of stated as readonly HclValue[]) {
       if (typeof one !== 'string' || !Object.hasOwn(CAPABILITIES, one)) {
-        fail(`path ${shown(path)}: invalid capability ${typeof one === 'string' ? shown(one) : ''}`);
+        fail(`${where}: invalid capability ${typeof one === 'string' ? shown(one) : ''}`);
       }
       all.add(one as RuleCapability);
     }
@@ -116,11 +133,12 @@ function capabilitiesOf(path: string, body: Body): RuleCapability[] {
   return all.has('deny') ? ['deny'] : [...all];
 }
 
-function ttlOf(path: string, name: string, value: HclValue | undefined): number {
+function ttlOf(where: string, name: string, value: HclValue | undefined): number {
   if (value === undefined) return 0;
   const ms = typeof value === 'number' || typeof value === 'string' ? parseDurationMs(String(value)) : undefined;
-  if (ms === undefined || ms < 0 || ms > 0xffffffff * 1000) return fail(`path ${shown(path)}: ${name} is a duration`);
-  return Math.floor(ms / 1000);
+  if (ms === undefined || ms < 0 || ms > 0xffffffff * 1000) return fail(`${where}: ${name} is a duration`);
+  // Below a second is a second: 0 would mean that none is set.
+  return ms === 0 ? 0 : Math.max(1, Math.floor(ms / 1000));
 }
 
 function canonical(value: HclValue): string {
@@ -131,69 +149,76 @@ function canonical(value: HclValue): string {
   return Array.isArray(value) ? `[${value.map(canonical).join(',')}]` : JSON.stringify(value);
 }
 
-function parametersOf(path: string, name: string, value: HclValue | undefined): RuleParameters {
+/** Names are compared with A to Z folded, as core folds a request's: any other letter folded here would never meet one. */
+function fold(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+}
+
+function parametersOf(where: string, name: string, value: HclValue | undefined): RuleParameters {
   if (value === undefined) return new Map();
-  if (!isMap(value)) return fail(`path ${shown(path)}: ${name} is an object`);
-  if (value.size > PARAMETER_COUNT_MAX)
-    fail(`path ${shown(path)}: ${name} has more than ${PARAMETER_COUNT_MAX} parameters`);
+  if (!isMap(value)) return fail(`${where}: ${name} is an object`);
+  if (value.size > PARAMETER_COUNT_MAX) fail(`${where}: ${name} has more than ${PARAMETER_COUNT_MAX} parameters`);
   const out = new Map<string, readonly RuleValue[]>();
   for (const [key, values] of value) {
-    if (!Array.isArray(values)) fail(`path ${shown(path)}: ${name} gives each parameter a list of values`);
+    if (!Array.isArray(values)) fail(`${where}: ${name} gives each parameter a list of values`);
+    if (values.length > VALUE_COUNT_MAX) fail(`${where}: a parameter has more than ${VALUE_COUNT_MAX} values`);
     const list = (values as readonly HclValue[]).map(
       (one): RuleValue =>
         typeof one === 'string' ? { kind: 'text', value: one } : { kind: 'json', value: canonical(one) },
     );
-    if (list.some((one) => Buffer.byteLength(one.value) > VALUE_SIZE_MAX))
-      fail(`path ${shown(path)}: a value is too long`);
-    // Names are compared without regard to case.
-    const folded = key.toLowerCase();
-    checkParameterName(path, folded);
-    out.set(folded, [...(out.get(folded) ?? []), ...list]);
+    if (list.some((one) => Buffer.byteLength(one.value) > VALUE_SIZE_MAX)) fail(`${where}: a value is too long`);
+    const folded = fold(key);
+    checkParameterName(where, folded);
+    const before = out.get(folded);
+    // No values are any value: what is written once more in other letters does not narrow it.
+    out.set(folded, before === undefined ? list : before.length && list.length ? [...before, ...list] : []);
   }
   return out;
 }
 
-function checkParameterName(path: string, name: string): void {
+function checkParameterName(where: string, name: string): void {
   const size = Buffer.byteLength(name);
-  if (size < 1 || size > 255) fail(`path ${shown(path)}: the name of a parameter has 1 to 255 bytes`);
+  if (size < 1 || size > 255) fail(`${where}: the name of a parameter has 1 to 255 bytes`);
 }
 
-function requiredOf(path: string, value: HclValue | undefined): string[] {
+function requiredOf(where: string, value: HclValue | undefined): string[] {
   if (value === undefined) return [];
   if (!Array.isArray(value) || !value.every((one) => typeof one === 'string')) {
-    return fail(`path ${shown(path)}: required_parameters is a list of names`);
+    return fail(`${where}: required_parameters is a list of names`);
   }
-  const names = value.map((one) => String(one).toLowerCase());
-  if (names.length > PARAMETER_COUNT_MAX)
-    fail(`path ${shown(path)}: more than ${PARAMETER_COUNT_MAX} required parameters`);
-  for (const name of names) checkParameterName(path, name);
+  const names = value.map((one) => fold(String(one)));
+  if (names.length > PARAMETER_COUNT_MAX) fail(`${where}: more than ${PARAMETER_COUNT_MAX} required parameters`);
+  for (const name of names) checkParameterName(where, name);
   return names;
 }
 
-function checkPath(path: string): string {
+function checkPath(where: string, path: string): string {
   const trimmed = path.replace(/^\/+/, '');
-  if (trimmed.includes('+*')) fail(`path ${shown(path)}: invalid use of wildcards ('+*' is forbidden)`);
-  if (Buffer.byteLength(trimmed) > PATTERN_SIZE_MAX) fail(`path ${shown(path)}: longer than ${PATTERN_SIZE_MAX} bytes`);
-  if (/\p{Cc}/u.test(trimmed)) fail(`path ${shown(path)}: it holds a control character`);
+  if (trimmed.includes('+*')) fail(`${where}: invalid use of wildcards ('+*' is forbidden)`);
+  if (Buffer.byteLength(trimmed) > PATTERN_SIZE_MAX) fail(`${where}: longer than ${PATTERN_SIZE_MAX} bytes`);
+  if (/\p{Cc}/u.test(trimmed)) fail(`${where}: it holds a control character`);
+  const pluses = trimmed.split('/').filter((segment) => segment === '+').length;
+  if (pluses > PLUS_COUNT_MAX) fail(`${where}: more than ${PLUS_COUNT_MAX} segments +`);
   return trimmed;
 }
 
-function ruleOf(given: string, body: Body): PolicyRule {
-  const path = checkPath(given);
-  for (const key of body.keys()) if (!KEYS.has(key)) fail(`path ${shown(path)}: invalid key ${shown(key)}`);
-  const minWrappingTtl = ttlOf(path, 'min_wrapping_ttl', body.get('min_wrapping_ttl'));
-  const maxWrappingTtl = ttlOf(path, 'max_wrapping_ttl', body.get('max_wrapping_ttl'));
+function ruleOf({ path: given, line, body }: Block): PolicyRule {
+  const where = `${line === 0 ? '' : `line ${line}: `}path ${shown(given)}`;
+  const path = checkPath(where, given);
+  for (const key of body.keys()) if (!KEYS.has(key)) fail(`${where}: invalid key ${shown(key)}`);
+  const minWrappingTtl = ttlOf(where, 'min_wrapping_ttl', body.get('min_wrapping_ttl'));
+  const maxWrappingTtl = ttlOf(where, 'max_wrapping_ttl', body.get('max_wrapping_ttl'));
   if (maxWrappingTtl !== 0 && maxWrappingTtl < minWrappingTtl) {
-    fail(`path ${shown(path)}: max_wrapping_ttl cannot be less than min_wrapping_ttl`);
+    fail(`${where}: max_wrapping_ttl cannot be less than min_wrapping_ttl`);
   }
   return {
     path,
-    capabilities: capabilitiesOf(path, body),
+    capabilities: capabilitiesOf(where, body),
     minWrappingTtl,
     maxWrappingTtl,
-    required: requiredOf(path, body.get('required_parameters')),
-    allowed: parametersOf(path, 'allowed_parameters', body.get('allowed_parameters')),
-    denied: parametersOf(path, 'denied_parameters', body.get('denied_parameters')),
+    required: requiredOf(where, body.get('required_parameters')),
+    allowed: parametersOf(where, 'allowed_parameters', body.get('allowed_parameters')),
+    denied: parametersOf(where, 'denied_parameters', body.get('denied_parameters')),
   };
 }
 
@@ -221,6 +246,6 @@ export function parsePolicy(source: string): ParsedPolicy {
   if (!source.isWellFormed()) fail('it is no well-formed text');
   const found = bodies(source);
   if (found.length > RULE_COUNT_MAX) fail(`it has more than ${RULE_COUNT_MAX} paths`);
-  const rules = found.map(({ path, body }) => ruleOf(path, body));
+  const rules = found.map(ruleOf);
   return { rules, warnings: hints(rules) };
 }

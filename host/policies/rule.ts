@@ -34,3 +34,9 @@ export interface PolicyRule {
 export const POLICY_SIZE_MAX = 256 * 1024;
 export const RULE_COUNT_MAX = 10_000;
 export const PATTERN_SIZE_MAX = 1024;
+/** Segments `+` of one pattern. */
+export const PLUS_COUNT_MAX = 32;
+/** Names of one kind (required, allowed, denied) at one path, all rules of the path together. */
+export const PARAMETER_COUNT_MAX = 255;
+/** Values of one parameter, likewise. */
+export const VALUE_COUNT_MAX = 4096;

@@ -2,7 +2,7 @@
 import type { Barrier } from '../barrier/barrier.ts';
 import { throughCore } from '../barrier/fault.ts';
 import { Fault } from '../fault.ts';
-import type { Expectation } from '../ports/store.ts';
+import type { Expectation, Put } from '../ports/store.ts';
 import { BUILTIN_POLICIES } from './builtin.ts';
 import { decodePolicy, encodePolicy } from './encode.ts';
 import { parsePolicy } from './parse.ts';
@@ -26,6 +26,8 @@ export function policyName(text: string): string {
 export class Policies {
   readonly #barrier: Barrier;
   #names: readonly string[] = [];
+  /** Names of the build that is not in force yet. */
+  #built: readonly string[] = [];
 
   constructor(barrier: Barrier) {
     this.#barrier = barrier;
@@ -33,19 +35,36 @@ export class Policies {
 
   /** Compiles every policy anew; until it is done the ones before decide. */
   async load(): Promise<void> {
+    await this.#compile();
+    this.#adopt();
+  }
+
+  /**
+   * Builds what is stored, with one row changed, beside what is in force. A row that core does not take is thereby refused
+   * before it is stored: stored, it would keep every policy from being loaded again.
+   */
+  async #compile(changed?: Put): Promise<void> {
     const { core, store } = this.#barrier;
+    const isChanged = (key: Uint8Array): boolean => changed !== undefined && Buffer.compare(key, changed.key) === 0;
     await this.#barrier.job('boot', undefined, (grant) => {
       const names: string[] = [];
+      const add = (key: Uint8Array, value: Uint8Array): void => {
+        core.addPolicy(key, value);
+        names.push(decodePolicy(core.openTable(grant, 'policy', key, value)).name);
+      };
       throughCore(() => {
         core.beginPolicies();
-        for (const { key, value } of store.range('policy')) {
-          core.addPolicy(key, value);
-          names.push(decodePolicy(core.openTable(grant, 'policy', key, value)).name);
-        }
-        core.commitPolicies();
+        for (const { key, value } of store.range('policy')) if (!isChanged(key)) add(key, value);
+        if (changed?.value !== undefined) add(changed.key, changed.value);
       });
-      this.#names = names.sort((a, b) => (a < b ? -1 : 1));
+      this.#built = names.sort((a, b) => (a < b ? -1 : 1));
     });
+  }
+
+  /** Puts what was built in force. */
+  #adopt(): void {
+    throughCore(() => this.#barrier.core.commitPolicies());
+    this.#names = this.#built;
   }
 
   /** Byte-sorted, with root last of all kinds as it is none of the rows. */
@@ -77,9 +96,15 @@ export class Policies {
   async #put(grant: number, name: string, payload: Uint8Array): Promise<void> {
     const key = Uint8Array.from(this.#barrier.core.blindKey('policy', name));
     await this.#barrier.inLine('policies', async () => {
-      await this.#barrier.commit([this.#barrier.seal(grant, 'policy', key, payload)]);
-      await this.load();
+      await this.#change(this.#barrier.seal(grant, 'policy', key, payload));
     });
+  }
+
+  /** @throws Fault `core.exhausted` and nothing is stored, if the policies would not fit with it */
+  async #change(put: Put): Promise<void> {
+    await this.#compile(put);
+    await this.#barrier.commit([put]);
+    this.#adopt();
   }
 
   async remove(grant: number, text: string): Promise<void> {
@@ -89,8 +114,7 @@ export class Policies {
     const key = Uint8Array.from(this.#barrier.core.blindKey('policy', name));
     if (this.#barrier.open(grant, 'policy', key) === undefined) return;
     await this.#barrier.inLine('policies', async () => {
-      await this.#barrier.commit([{ table: 'policy', key }]);
-      await this.load();
+      await this.#change({ table: 'policy', key });
     });
   }
 
