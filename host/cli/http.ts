@@ -1,6 +1,7 @@
 /** The HTTP client of the command line: one request a call, JSON in and out, nothing kept. */
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { parseJson, stringifyJson } from '../json.ts';
 import type { ValueMap } from '../ports/value.ts';
 import { LocalError, RemoteError } from './environment.ts';
 import type { ServerAccess } from './server.ts';
@@ -76,7 +77,7 @@ export class ApiClient {
     let json: ValueMap | undefined;
     if (text !== '' && (response.headers['content-type'] ?? '').startsWith('application/json')) {
       try {
-        json = JSON.parse(text) as ValueMap;
+        json = parseJson(text) as ValueMap;
       } catch {
         throw new LocalError(`${this.access.address} answered something else than JSON: is it a server of this API?`);
       }
@@ -91,12 +92,12 @@ export class ApiClient {
     const status = response.statusCode ?? 0;
     if (status < 400) return response;
     const text = (await collect(response)).toString('utf8');
-    throw refusal('GET', path, status, text.startsWith('{') ? (JSON.parse(text) as ValueMap) : undefined);
+    throw refusal('GET', path, status, text.startsWith('{') ? (parseJson(text) as ValueMap) : undefined);
   }
 
   #send(method: string, path: string, call: Call): Promise<IncomingMessage> {
     const { address, ca, token } = this.access;
-    const body = call.body === undefined ? undefined : JSON.stringify(call.body);
+    const body = call.body === undefined ? undefined : stringifyJson(call.body);
     const headers: Record<string, string> = { 'x-vault-request': 'true' };
     if (token !== undefined && call.withoutToken !== true) headers['x-vault-token'] = token;
     if (call.wrapTtl !== undefined) headers['x-vault-wrap-ttl'] = call.wrapTtl;

@@ -62,6 +62,12 @@ export async function run(
       environment.error(`holdfast: ${error.message}\n`);
       return EXIT.local;
     }
+    const { code, syscall } = error as NodeJS.ErrnoException;
+    // Trouble of this machine (a full disk, a folder that may not be written) is no bug: no stack.
+    if (code !== undefined && syscall !== undefined) {
+      environment.error(`holdfast: this machine refused: ${code} at ${syscall}\n`);
+      return EXIT.local;
+    }
     throw error;
   }
 }
@@ -77,6 +83,11 @@ function answerWithout(args: readonly string[], environment: Environment, comman
     else environment.error(text);
     return asksHelp ? EXIT.ok : EXIT.local;
   }
-  environment.error(`holdfast: there is no command ${JSON.stringify(words[0])}; \`holdfast help\` lists them\n`);
+  const group = words[0] ?? '';
+  const inGroup = commands.some(({ words: own }) => own.startsWith(`${group} `));
+  const shown = inGroup ? words.slice(0, 2).join(' ') : group;
+  environment.error(
+    `holdfast: there is no command ${JSON.stringify(shown)}; \`holdfast ${inGroup ? group : 'help'}\` lists them\n`,
+  );
   return EXIT.local;
 }

@@ -1,6 +1,9 @@
 /** What commands read besides flags: secrets from standard input or a prompt, and Vault's forms of data. */
+import { isFault } from '../fault.ts';
+import { parseJson } from '../json.ts';
 import type { Value, ValueMap } from '../ports/value.ts';
 import { type Environment, LocalError } from './environment.ts';
+import { cell } from './output.ts';
 
 const INPUT_SIZE_MAX = 32 * 1024 * 1024;
 const SECRET_SIZE_MAX = 65_536;
@@ -15,8 +18,38 @@ function decodeText(bytes: Uint8Array, what: string): string {
   }
 }
 
+/** Why a file cannot be read; its name is left out, which may be a value that only looks like one. */
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EACCES: 'this user may not read it',
+  EISDIR: 'it is a folder',
+};
+
+/** @param what the argument or flag that names the file @throws LocalError */
+export function readFileOf(environment: Environment, path: string, what: string): Uint8Array {
+  try {
+    return environment.readFile(path);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? '';
+    throw new LocalError(`the file of ${what} cannot be read: ${REASONS[code] ?? (code || 'it is too large')}`);
+  }
+}
+
+export function readFileText(environment: Environment, path: string, what: string): string {
+  return decodeText(readFileOf(environment, path, what), `the file of ${what}`);
+}
+
+/** What a person types or pipes; that it is too long, or broken off, is no bug. */
+async function given<T>(input: Promise<T>): Promise<T> {
+  try {
+    return await input;
+  } catch (error) {
+    throw new LocalError(error instanceof Error ? error.message : 'there is no input');
+  }
+}
+
 export async function readInputText(environment: Environment): Promise<string> {
-  return decodeText(await environment.readInput(INPUT_SIZE_MAX), 'standard input');
+  return decodeText(await given(environment.readInput(INPUT_SIZE_MAX)), 'standard input');
 }
 
 /**
@@ -25,24 +58,27 @@ export async function readInputText(environment: Environment): Promise<string> {
  */
 export async function readSecret(environment: Environment, question: string): Promise<string> {
   const text = environment.inputIsTerminal
-    ? await environment.prompt(question)
-    : decodeText(await environment.readInput(SECRET_SIZE_MAX), 'standard input');
+    ? await given(environment.prompt(question))
+    : decodeText(await given(environment.readInput(SECRET_SIZE_MAX)), 'standard input');
   const line = text.split(/\r?\n/, 1)[0]?.trim() ?? '';
   if (line === '') throw new LocalError('nothing was given on standard input');
   return line;
 }
 
 function parseObject(text: string, what: string): ValueMap {
-  let value: unknown;
+  let value: Value;
   try {
-    value = JSON.parse(text);
-  } catch {
-    throw new LocalError(`${what} is no JSON`);
+    value = parseJson(text);
+  } catch (error) {
+    // The text says where and why, never what stands there.
+    throw isFault(error) ? new LocalError(`${what}: ${error.message}`) : error;
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new LocalError(`${what} is no JSON object`);
   return value as ValueMap;
 }
+
+const AT_HINT = ' (a text that begins with @ is written \\@)';
 
 /**
  * Vault's forms: `name=value`, `name=@file` (the file's text), `name=-` (standard input), `@file` and `-` (a whole JSON
@@ -67,8 +103,8 @@ export async function readData(environment: Environment, items: readonly string[
       continue;
     }
     if (item.startsWith('@')) {
-      const text = decodeText(environment.readFile(item.slice(1)), 'the file');
-      for (const [name, value] of Object.entries(parseObject(text, 'the file'))) add(name, value);
+      const text = readFileText(environment, item.slice(1), '@FILE');
+      for (const [name, value] of Object.entries(parseObject(text, 'the file of @FILE'))) add(name, value);
       continue;
     }
     const at = item.indexOf('=');
@@ -77,7 +113,7 @@ export async function readData(environment: Environment, items: readonly string[
     const value = item.slice(at + 1);
     if (value === '-') add(item.slice(0, at), await input());
     else if (value.startsWith('@'))
-      add(item.slice(0, at), decodeText(environment.readFile(value.slice(1)), 'the file'));
+      add(item.slice(0, at), readFileText(environment, value.slice(1), `${cell(item.slice(0, at))}=@FILE${AT_HINT}`));
     else add(item.slice(0, at), value.startsWith('\\@') ? value.slice(1) : value);
   }
   return Object.fromEntries(entries);

@@ -1,4 +1,5 @@
 /** How answers are printed: tables for people, JSON for programs, one field for scripts. */
+import { stringifyJson } from '../json.ts';
 import type { Value, ValueMap } from '../ports/value.ts';
 import type { Parsed } from './arguments.ts';
 import { type Environment, LocalError } from './environment.ts';
@@ -17,7 +18,7 @@ export function cell(value: Value | undefined): string {
   if (value === undefined || value === null) return 'n/a';
   if (typeof value === 'string') return visible(value);
   if (Array.isArray(value)) return `[${value.map(cell).join(' ')}]`;
-  if (typeof value === 'object') return visible(jsonText(value));
+  if (typeof value === 'object') return visible(stringifyJson(value));
   return String(value);
 }
 
@@ -27,8 +28,21 @@ const visible = (text: string): string =>
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 
+/** As JSON.stringify with two blanks, but integers keep all their digits. @param line what begins a line at this depth */
+function indented(value: Value, line: string): string {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return stringifyJson(value);
+  const within = `${line}  `;
+  const items = Array.isArray(value)
+    ? value.map((item: Value) => indented(item, within))
+    : Object.entries(value)
+        .filter(([, item]) => item !== undefined)
+        .map(([name, item]) => `${JSON.stringify(name)}: ${indented(item as Value, within)}`);
+  const [open, close] = Array.isArray(value) ? '[]' : '{}';
+  return items.length === 0 ? `${open}${close}` : `${open}${within}${items.join(`,${within}`)}${line}${close}`;
+}
+
 export function jsonText(value: Value): string {
-  return JSON.stringify(value, null, 2);
+  return indented(value, '\n');
 }
 
 /** Columns with a heading that is underlined, as wide as their widest cell. */
@@ -79,11 +93,17 @@ export function printAnswer(
   const shown = flatten(json);
   if (field !== undefined) environment.out(`${fieldText(shown, field)}${environment.interactive ? '\n' : ''}`);
   else if (format === 'json') environment.out(`${jsonText(json)}\n`);
-  else if (Object.keys(shown).length > 0) environment.out(`${pairs(shown)}\n`);
+  else if (Object.keys(shown).length > 0)
+    environment.out(`${pairs(shown, inOrder(json) ? Object.keys(shown) : undefined)}\n`);
   else environment.out(`${done}\n`);
 }
 
-/** What a table shows of an envelope: a wrapping token, a login, or the data with its lease. */
+/** A wrapping token or a login is shown token first; data by name. */
+const inOrder = ({ wrap_info: wrap, auth }: ValueMap): boolean => Boolean(wrap ?? auth);
+
+const ENVELOPE = ['data', 'auth', 'wrap_info'];
+
+/** What a table shows of an answer: a wrapping token, a login, the data with its lease, or what has no envelope as it is. */
 function flatten(json: ValueMap): ValueMap {
   const wrap = json['wrap_info'] as ValueMap | null | undefined;
   if (wrap) {
@@ -106,6 +126,7 @@ function flatten(json: ValueMap): ValueMap {
       policies: auth['policies'] ?? [],
     };
   }
+  if (!ENVELOPE.some((name) => name in json)) return json;
   const data = (json['data'] ?? {}) as ValueMap;
   const lease = json['lease_id'];
   const head: ValueMap = lease

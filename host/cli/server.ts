@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import type { Parsed } from './arguments.ts';
 import { type Environment, LocalError } from './environment.ts';
+import { readFileOf } from './input.ts';
 
 export interface ServerAccess {
   /** `https://HOST:PORT`, `http://HOST:PORT` or `unix:PATH`. */
@@ -95,7 +96,7 @@ export function findServer(environment: Environment, parsed: Parsed): ServerAcce
       ? isOwn
         ? environment.readFileIfThere(join(folder, 'ca.pem'))
         : undefined
-      : environment.readFile(caFile);
+      : readFileOf(environment, caFile, '-ca-cert');
   const stated = checkToken(variables['HOLDFAST_TOKEN'] || variables['VAULT_TOKEN'], 'HOLDFAST_TOKEN or VAULT_TOKEN');
   if (stated !== undefined) return { address, ca, token: stated };
   const login = savedLogin(environment, folder);

@@ -6,6 +6,7 @@ import type { ValueMap } from '../../ports/value.ts';
 import { expectPositional, type FlagDeclaration } from '../arguments.ts';
 import type { Command, Invocation } from '../command.ts';
 import { EXIT, LocalError, RemoteError } from '../environment.ts';
+import { readFileText } from '../input.ts';
 import { formatOf, jsonText } from '../output.ts';
 
 const LINE_SIZE_MAX = 65_535;
@@ -17,10 +18,6 @@ const KEY: FlagDeclaration = {
   help: 'The key of the log, kept from earlier; else the one that the server names.',
 };
 
-function text(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('utf8');
-}
-
 /** The keys that may have signed: the one that a person kept, else those that the server names. */
 async function verifierKeys({ environment, parsed, api }: Invocation): Promise<VerifierKey[]> {
   const file = parsed.text('key');
@@ -29,7 +26,7 @@ async function verifierKeys({ environment, parsed, api }: Invocation): Promise<V
       ? ((((await api().call('GET', 'sys/audit-log/key')).json?.['data'] ?? {}) as ValueMap)[
           'keys'
         ] as readonly string[])
-      : text(environment.readFile(file)).trim().split('\n');
+      : readFileText(environment, file, '-key').trim().split('\n');
   const keys = texts.map((line) => parseVerifierKey(line.trim()));
   if (keys.length === 0 || keys.includes(undefined))
     throw new LocalError('that is no key of a log: it looks like name+12345678+base64');
@@ -105,7 +102,9 @@ const verify: Command = {
     const head = openCheckpoint(note, keys, 'the checkpoint of the server');
     const file = parsed.text('checkpoint');
     const kept =
-      file === undefined ? undefined : openCheckpoint(text(environment.readFile(file)), keys, 'the kept checkpoint');
+      file === undefined
+        ? undefined
+        : openCheckpoint(readFileText(environment, file, '-checkpoint'), keys, 'the kept checkpoint');
     if (kept !== undefined && kept.size > head.size) {
       throw new RemoteError(0, `the log has ${head.size} lines and had ${kept.size}: lines were cut off`);
     }

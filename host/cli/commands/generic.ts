@@ -50,8 +50,10 @@ const read: Command = {
     const { environment, parsed, api } = invocation;
     expectPositional(parsed, 1, 64, invocation.usage);
     const query = queryOf(await readData(environment, parsed.positional.slice(1)));
-    const { json } = await api().call('GET', pathOf(parsed.positional[0]), wrapOf(invocation), query);
-    printAnswer(environment, parsed, json);
+    const { json, text } = await api().call('GET', pathOf(parsed.positional[0]), wrapOf(invocation), query);
+    // Metrics, a checkpoint: text of its own.
+    if (json === undefined && text !== '') environment.out(text);
+    else printAnswer(environment, parsed, json);
     return EXIT.ok;
   },
 };

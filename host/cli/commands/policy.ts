@@ -3,7 +3,7 @@ import type { ValueMap } from '../../ports/value.ts';
 import { expectPositional } from '../arguments.ts';
 import type { Command } from '../command.ts';
 import { EXIT } from '../environment.ts';
-import { readInputText } from '../input.ts';
+import { readFileText, readInputText } from '../input.ts';
 import { cell, formatOf, jsonText, printAnswer } from '../output.ts';
 import { printKeys } from './generic.ts';
 
@@ -42,8 +42,7 @@ const policyWrite: Command = {
   async run({ environment, parsed, api, usage }) {
     expectPositional(parsed, 2, 2, usage);
     const [name = '', source = ''] = parsed.positional;
-    const policy =
-      source === '-' ? await readInputText(environment) : Buffer.from(environment.readFile(source)).toString('utf8');
+    const policy = source === '-' ? await readInputText(environment) : readFileText(environment, source, 'the policy');
     const { json } = await api().call('PUT', `sys/policies/acl/${name}`, { body: { policy } });
     printAnswer(environment, parsed, json, `Success! Uploaded policy: ${cell(name)}`);
     return EXIT.ok;

@@ -6,7 +6,7 @@ import { run } from '../../../host/cli/index.ts';
 import { readData } from '../../../host/cli/input.ts';
 import { cell, table } from '../../../host/cli/output.ts';
 import { findServer } from '../../../host/cli/server.ts';
-import { fakeEnvironment } from './environment.ts';
+import { type FakeEnvironment, fakeEnvironment } from './environment.ts';
 
 /** A server that keeps what it was asked and answers what it is told to. */
 interface Asked {
@@ -18,7 +18,10 @@ interface Asked {
 let server: Server;
 let address: string;
 let asked: Asked[] = [];
-let answers: Record<string, { status?: number; body?: unknown }> = {};
+/** Bodies as they came. */
+let sent: string[] = [];
+/** A body that is a text goes as it is. */
+let answers: Record<string, { status?: number; body?: unknown; type?: string }> = {};
 
 beforeAll(async () => {
   server = createServer((request, response) => {
@@ -26,11 +29,13 @@ beforeAll(async () => {
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
       const text = Buffer.concat(chunks).toString();
+      sent.push(text);
       const { method = '', url = '', headers } = request;
       asked.push({ method, url, headers, body: text === '' ? undefined : JSON.parse(text) });
       const answer = answers[`${method} ${url}`] ?? { status: 404, body: { errors: [] } };
-      response.writeHead(answer.status ?? 200, { 'content-type': 'application/json' });
-      response.end(answer.body === undefined ? undefined : JSON.stringify(answer.body));
+      response.writeHead(answer.status ?? 200, { 'content-type': answer.type ?? 'application/json' });
+      const { body } = answer;
+      response.end(body === undefined || typeof body === 'string' ? body : JSON.stringify(body));
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -39,6 +44,7 @@ beforeAll(async () => {
 afterAll(() => new Promise((resolve) => server.close(resolve)));
 beforeEach(() => {
   asked = [];
+  sent = [];
   answers = {};
 });
 
@@ -137,6 +143,20 @@ describe('secrets and arguments', () => {
       l: ['1', '2'],
       t: '@home',
     });
+  });
+
+  test('a file that cannot be read is a sentence that does not repeat its name: it may be a value that begins with @', async () => {
+    const environment = env();
+    expect(await run(['write', 'secret/x', 'password=@hunter2'], environment)).toBe(1);
+    expect(environment.errors()).toContain('password=@FILE');
+    expect(environment.errors()).not.toContain('hunter2');
+    for (const args of [
+      ['policy', 'write', 'p', '/none'],
+      ['read', '-ca-cert=/none', 'x'],
+      ['write', 'x', '@/none'],
+    ]) {
+      expect(await run(args, env())).toBe(1);
+    }
   });
 
   test.each([['hunter2'], ['=hunter2'], ['-', 'x=-']])('%j is refused without being repeated', async (...items) => {
@@ -258,6 +278,69 @@ describe('what is printed', () => {
     await run(['read', '-format=json', 'x/y'], environment);
     expect(JSON.parse(environment.output())).toEqual(body);
     expect(environment.errors()).toContain('careful');
+  });
+
+  test('integers keep all their digits, there and back', async () => {
+    const digits = '12345678901234567890123';
+    answers['GET /v1/sys/internal/ui/mounts/secret/n'] = v2;
+    answers['PUT /v1/secret/data/n'] = { body: { data: { version: 1 } } };
+    await run(['kv', 'put', 'secret/n', '-'], env({ input: `{"n":${digits},"in":[{"n":-${digits}}]}` }));
+    expect(sent.at(-1)).toBe(`{"data":{"n":${digits},"in":[{"n":-${digits}}]}}`);
+    answers['GET /v1/secret/data/n'] = {
+      body: `{"data":{"data":{"n":${digits},"in":[{"n":-${digits}}]},"metadata":{}}}`,
+    };
+    const printed = async (...flags: string[]): Promise<string> => {
+      const environment = env();
+      expect(await run(['kv', 'get', ...flags, 'secret/n'], environment)).toBe(0);
+      return environment.output();
+    };
+    expect(await printed('-field=n')).toBe(digits);
+    expect(await printed()).toContain(`in     [{"n":-${digits}}]\nn      ${digits}`);
+    expect(await printed('-format=json')).toContain(
+      `"n": ${digits},\n      "in": [\n        {\n          "n": -${digits}`,
+    );
+  });
+
+  test('an answer without envelope is shown as it is, and text as text', async () => {
+    answers['GET /v1/sys/health'] = { body: { initialized: true, sealed: false } };
+    const health = env();
+    await run(['read', 'sys/health'], health);
+    expect(health.output()).toMatch(/initialized +true\nsealed +false/);
+    answers['GET /v1/sys/metrics'] = { body: 'holdfast_up 1\n', type: 'text/plain' };
+    const metrics = env();
+    await run(['read', 'sys/metrics'], metrics);
+    expect(metrics.output()).toBe('holdfast_up 1\n');
+  });
+
+  test('a new token is shown first, before what is known of it', async () => {
+    answers['POST /v1/auth/token/create'] = { body: { data: null, auth: { client_token: 'hvs.new', accessor: 'a' } } };
+    const environment = env();
+    await run(['token', 'create'], environment);
+    expect(environment.output()).toMatch(/-----\ntoken +hvs\.new\ntoken_accessor +a\n/);
+  });
+
+  test('an unknown command of a group is named with its group', async () => {
+    const environment = env();
+    expect(await run(['kv', 'fly'], environment)).toBe(1);
+    expect(environment.errors()).toBe('holdfast: there is no command "kv fly"; `holdfast kv` lists them\n');
+  });
+
+  test('trouble of the machine is a sentence, a broken-off prompt too', async () => {
+    answers['GET /v1/auth/token/lookup-self'] = { body: { data: { accessor: 'acc' } } };
+    const full: FakeEnvironment = {
+      ...env({ input: TOKEN }),
+      writePrivateFile() {
+        throw Object.assign(new Error('no space'), { code: 'ENOSPC', syscall: 'write' });
+      },
+    };
+    expect(await run(['login'], full)).toBe(1);
+    expect(full.errors()).toBe('holdfast: this machine refused: ENOSPC at write\n');
+    const interrupted: FakeEnvironment = {
+      ...env({ typed: '' }),
+      prompt: () => Promise.reject(new Error('interrupted')),
+    };
+    expect(await run(['unseal'], interrupted)).toBe(1);
+    expect(interrupted.errors()).toBe('holdfast: interrupted\n');
   });
 
   test('login keeps the token for its address in a private file and does not print it', async () => {
