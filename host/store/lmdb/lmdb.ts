@@ -16,7 +16,7 @@
 import type { Fault } from '../../fault.ts';
 import type { Batch, RangeOptions, Row, Snapshot, Store, Table, Witness } from '../../ports/store.ts';
 import { type OwnBatch, Transaction, tableCounts, takeBatch, type Write } from '../transaction.ts';
-import { causeOf, fullFault, mayGoOn, unavailableFault } from './fault.ts';
+import { causeOf, endProcess, fullFault, hasOverrun, mayGoOn, unavailableFault } from './fault.ts';
 import { type Environment, type EnvironmentHandle, Pinned } from './reader.ts';
 import type { Space } from './space.ts';
 
@@ -117,6 +117,7 @@ export class LmdbStore implements Store {
     this.#closed = true;
     if (this.#running) await new Promise<void>((resolve) => this.#idle.push(resolve));
     this.#pinned.release();
+    this.#space.close();
     await this.#handle.close();
   }
 
@@ -196,6 +197,7 @@ export class LmdbStore implements Store {
     const group = this.#waiting.slice(0, taken);
     this.#waiting = this.#waiting.slice(taken);
     try {
+      this.#space.probe();
       return this.#withRoom(group);
     } catch (error) {
       this.#break(error);
@@ -232,6 +234,7 @@ export class LmdbStore implements Store {
 
   /** LMDB wrote nothing that counts: reads go on from `#pinned`. */
   #fail({ accepted, witnessed }: Group, error: unknown): void {
+    if (hasOverrun(error)) endProcess();
     if (witnessed) this.#witness.settled?.(false);
     if (!mayGoOn(error)) {
       this.#break(error);

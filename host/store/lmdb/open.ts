@@ -5,11 +5,14 @@ import { Fault } from '../../fault.ts';
 import type { Files, FolderLock } from '../../ports/files.ts';
 import { type Store, TABLES, type Witness } from '../../ports/store.ts';
 import { fullFault, meansFull, unavailableFault } from './fault.ts';
+import { checkHeader, rehearse } from './header.ts';
 import { LmdbStore } from './lmdb.ts';
 import { type Environment, EnvironmentHandle, openEnvironment } from './reader.ts';
 import { Space } from './space.ts';
 
 const MEBIBYTE = 1024 * 1024;
+/** LMDB's lock file: its head and 126 readers of 64 bytes, in whole pages. */
+const LOCK_BYTES = 12_288;
 
 /** The format that this program writes, and the newest that it reads. */
 export const FORMAT_VERSION = 1;
@@ -41,6 +44,7 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
   chmodSync(folder, 0o700);
   const path = join(folder, 'store.mdb');
   if (!existsSync(path)) await make(folder, path, files);
+  reserveLock(path, files);
   const environment = tryOpen(path, mapBytes);
   const version = readVersion(environment);
   if (version === undefined || version > FORMAT_VERSION) {
@@ -52,24 +56,31 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
     );
   }
   const handle = new EnvironmentHandle(environment);
-  const space = new Space({
-    files,
-    storePath: path,
-    ballastPath: join(folder, 'ballast'),
-    ballastBytes,
-    usedBytes: () => handle.sizes().usedBytes,
-  });
-  return new LmdbStore(handle, witness, space);
+  try {
+    const space = new Space({
+      files,
+      storePath: path,
+      ballastPath: join(folder, 'ballast'),
+      probePath: join(folder, 'probe'),
+      ballastBytes,
+      usedBytes: () => handle.sizes().usedBytes,
+    });
+    return new LmdbStore(handle, witness, space);
+  } catch (error) {
+    await handle.close();
+    throw unavailableFault(error);
+  }
 }
 
 /** Under another name first: a power cut on the way leaves no store rather than half a store. */
 async function make(folder: string, path: string, files: Files): Promise<void> {
   const draft = `${path}.new`;
   for (const name of [draft, `${draft}-lock`]) rmSync(name, { force: true });
-  const environment = tryOpen(draft, MEBIBYTE);
   const version = Buffer.alloc(4);
   version.writeUInt32BE(FORMAT_VERSION);
   try {
+    rehearse(`${draft}-rehearsal`, files);
+    const environment = tryOpen(draft, MEBIBYTE);
     // No value is returned: a promise would make lmdb-js wait for it, and the lock with it.
     environment.transactionSync(() => {
       environment.put(FORMAT_KEY, version);
@@ -79,12 +90,23 @@ async function make(folder: string, path: string, files: Files): Promise<void> {
     rmSync(`${draft}-lock`, { force: true });
     files.syncFolder(folder);
   } catch (error) {
+    if (error instanceof Fault) throw error;
+    throw meansFull(error) ? fullFault(error) : unavailableFault(error);
+  }
+}
+
+/** LMDB's table of readers is written through a map: a page of it that finds no room would end the process (SIGBUS). */
+function reserveLock(path: string, files: Files): void {
+  try {
+    files.reserve(`${path}-lock`, LOCK_BYTES);
+  } catch (error) {
     throw meansFull(error) ? fullFault(error) : unavailableFault(error);
   }
 }
 
 function tryOpen(path: string, mapBytes: number): Environment {
   try {
+    if (existsSync(path)) checkHeader(path);
     return openEnvironment(path, mapBytes);
   } catch (error) {
     throw new Fault('store.unavailable', 'the store cannot be opened: the file is damaged or cannot be read', {
