@@ -13,7 +13,7 @@ export type FaultKind = keyof typeof KINDS;
 export interface FaultPlan {
   readonly kinds: readonly FaultKind[];
   readonly error: 'EIO' | 'ENOSPC';
-  /** End of the path of the files that it concerns. */
+  /** End of the path of the files that it concerns (`''`: all); behind a `*`: what their path holds. */
   readonly suffix: string;
   /** Calls that pass before the first that fails. */
   readonly skip: number;

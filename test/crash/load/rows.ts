@@ -58,3 +58,15 @@ export function putsOf(id: number, slot: number): Put[] {
   );
   return [...rows, { table: 'job', key: name, value: number }];
 }
+
+/** What the store holds of a slot, as text to compare. */
+export function stateOf(store: Store, slot: number): string {
+  const puts = putsOf(0, slot);
+  return puts.map(({ table, key }) => Buffer.from(store.get(table, key) ?? []).toString('base64')).join(' ');
+}
+
+/** What it holds after commit `id`; undefined: before any. */
+export function stateAfter(id: number | undefined, slot: number): string {
+  const puts = putsOf(id ?? 0, slot);
+  return puts.map(({ value }) => (id === undefined ? '' : Buffer.from(value ?? []).toString('base64'))).join(' ');
+}

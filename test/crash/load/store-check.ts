@@ -1,10 +1,9 @@
 /** What must hold of a folder that the load left, however it ended. A program of its own: see checker.ts. */
-import type { Store } from '../../../host/ports/store.ts';
 import { openLmdbStore } from '../../../host/store/lmdb/open.ts';
 import { files } from '../../../host/system/files.ts';
 import { lockFolder } from '../../../host/system/lock.ts';
 import { serveChecks } from '../checker.ts';
-import { putsOf, SLOTS, SUMMED, SumWitness } from './rows.ts';
+import { SLOTS, SUMMED, SumWitness, stateAfter, stateOf } from './rows.ts';
 
 /**
  * A slot's history as marks tell it: the last acknowledged commit, and those tried since that may have been under way when
@@ -15,7 +14,7 @@ interface History {
   tried: number[];
 }
 
-/** @param marks  lines of the load, `try ID SLOT` and `ack ID SLOT`, in order */
+/** @param marks  lines of the load, `try ID SLOT`, `ack ID SLOT` and `no ID SLOT` (surely not written), in order */
 function historiesOf(marks: readonly string[]): History[] {
   const slots: History[] = Array.from({ length: SLOTS }, () => ({ acked: undefined, tried: [] }));
   for (const mark of marks) {
@@ -23,22 +22,13 @@ function historiesOf(marks: readonly string[]): History[] {
     const history = slots[Number(slot)];
     if (history === undefined) continue;
     if (word === 'try') history.tried.push(Number(id));
+    else if (word === 'no') history.tried = history.tried.filter((one) => one !== Number(id));
     else {
       history.acked = Number(id);
       history.tried = [];
     }
   }
   return slots;
-}
-
-function stateOf(store: Store, slot: number): string {
-  const puts = putsOf(0, slot);
-  return puts.map(({ table, key }) => Buffer.from(store.get(table, key) ?? []).toString('base64')).join(' ');
-}
-
-function stateAfter(id: number | undefined, slot: number): string {
-  const puts = putsOf(id ?? 0, slot);
-  return puts.map(({ value }) => (id === undefined ? '' : Buffer.from(value ?? []).toString('base64'))).join(' ');
 }
 
 /** @returns what does not hold, in sentences; empty if all does */

@@ -172,8 +172,10 @@ static const char *below(int at, const char *path, char *buffer) {
 static int fault(int kind, int fd) {
   if (control == NULL || !control->armed || fd < 0 || fd >= FD_MAX || inode_of[fd] == 0) return 0;
   const char *path = path_of[fd] == NULL ? "" : path_of[fd];
-  size_t suffix = strlen((const char *)control->suffix), length = strlen(path);
-  if (suffix > length || strcmp(path + length - suffix, (const char *)control->suffix) != 0) return 0;
+  const char *wanted = (const char *)control->suffix;
+  size_t suffix = strlen(wanted), length = strlen(path);
+  if (wanted[0] == '*' ? strstr(path, wanted + 1) == NULL : suffix > length || strcmp(path + length - suffix, wanted) != 0)
+    return 0;
   if ((control->kinds & kind) == 0) return 0;
   control->seen++;
   if (control->seen <= control->skip || control->hits >= control->times) return 0;
@@ -181,7 +183,14 @@ static int fault(int kind, int fd) {
   return (int)control->error;
 }
 
-static int tracked(int fd) { return fd >= 0 && fd < FD_MAX && inode_of[fd] != 0; }
+/** libuv closes by the bare system call: a number may mean another file by now. */
+static int tracked(int fd) {
+  struct stat64 info;
+  if (fd < 0 || fd >= FD_MAX || inode_of[fd] == 0) return 0;
+  if (fstat64(fd, &info) == 0 && info.st_ino == inode_of[fd]) return 1;
+  inode_of[fd] = 0;
+  return 0;
+}
 
 static int opened(int fd, const char *name, int flags, int existed) {
   struct stat64 info;
