@@ -9,6 +9,7 @@ import type { Value } from './ports/value.ts';
 
 const DEPTH_MAX = 64;
 const NAMES_MAX = 100_000;
+const INTEGER_LIMIT = 1n << 64n;
 // RFC 8259 section 7: what needs no escape.
 const STRING = /(?:[^"\\\p{Cc}]|[\x7f-\x9f])*/uy;
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y;
@@ -89,7 +90,10 @@ class Reader {
     const value = Number(text);
     if (!Number.isFinite(value)) return this.fail('a number is too large');
     if (fraction !== undefined || exponent !== undefined || Number.isSafeInteger(value)) return value;
-    return text.length > 400 ? this.fail('a number has too many digits') : BigInt(text);
+    // What CBOR, which such values are kept in, has as an integer (RFC 8949 section 3.1); 20 digits are 2^64 at most.
+    const exact = text.length > 21 ? INTEGER_LIMIT : BigInt(text);
+    if (exact >= INTEGER_LIMIT || exact < -INTEGER_LIMIT) return this.fail('an integer has more than 64 bits');
+    return exact;
   }
 
   #string(): string {

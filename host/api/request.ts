@@ -1,11 +1,11 @@
 /** From the bytes of a request to what is dispatched. Everything that could mean two things is refused. */
-import { decode } from 'cborg';
 import type { Verb } from '../../core/types.ts';
 import { parseDurationMs } from '../duration.ts';
 import { Fault } from '../fault.ts';
 import { parseJson } from '../json.ts';
 import type { Inbound } from '../ports/dispatch.ts';
 import type { Value, ValueMap } from '../ports/value.ts';
+import { parseCbor } from './cbor.ts';
 
 export type Parsed = Pick<Inbound, 'verb' | 'path' | 'token' | 'body' | 'wrapTtl' | 'headers'> & {
   readonly cbor: boolean;
@@ -181,31 +181,10 @@ function asMap(value: Value): ValueMap {
   return value as ValueMap;
 }
 
-function fromCbor(bytes: Uint8Array): ValueMap {
-  try {
-    const value = decode(bytes, { useMaps: true, strict: true, rejectDuplicateMapKeys: true, allowUndefined: false });
-    return asMap(objects(value, 0));
-  } catch (error) {
-    if (error instanceof Fault) throw error;
-    return refuse('failed to parse CBOR input: it is not well-formed');
-  }
-}
-
-function objects(value: unknown, depth: number): Value {
-  if (depth > 64) return refuse('failed to parse CBOR input: values are nested deeper than 64');
-  if (Array.isArray(value)) return value.map((item) => objects(item, depth + 1));
-  if (!(value instanceof Map)) return value as Value;
-  const entries = [...value].map(([key, item]): [string, Value] => [
-    typeof key === 'string' ? key : refuse('failed to parse CBOR input: a name is no text'),
-    objects(item, depth + 1),
-  ]);
-  return Object.fromEntries(entries);
-}
-
 export function parseBody(bytes: Uint8Array, contentType: string | undefined): ValueMap {
   if (bytes.length === 0) return {};
   const type = (contentType ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
-  if (type === 'application/cbor') return fromCbor(bytes);
+  if (type === 'application/cbor') return asMap(parseCbor(bytes));
   let text: string;
   try {
     text = utf8.decode(bytes);

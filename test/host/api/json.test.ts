@@ -61,9 +61,11 @@ describe('strict JSON', () => {
   });
 
   test('integers beyond a double keep every digit, both ways', () => {
-    const text = '{"a":9007199254740993,"b":-123456789012345678901234567890,"c":9007199254740991}';
-    expect(parseJson(text)).toEqual({ a: 9007199254740993n, b: -123456789012345678901234567890n, c: 9007199254740991 });
+    const text = '{"a":9007199254740993,"b":-18446744073709551616,"c":9007199254740991}';
+    expect(parseJson(text)).toEqual({ a: 9007199254740993n, b: -18446744073709551616n, c: 9007199254740991 });
     expect(stringifyJson(parseJson(text))).toBe(text);
+    for (const beyond of ['18446744073709551616', '-18446744073709551617', '9'.repeat(300)])
+      expect(() => parseJson(beyond)).toThrow('more than 64 bits');
   });
 
   test('__proto__ is a name like others', () => {
