@@ -9,12 +9,10 @@ import {
   isRootStaged,
   isStaged,
   keyringGeneration,
-  noMount,
-  openRow,
   STAGED_FINGERPRINT_HMAC,
-  sealRow,
 } from './keyring';
 import { IN, OUT, setResult, setResult64 } from './memory';
+import { noMount, openRow, sealRow } from './sealed-row';
 
 // Payload, version 1.
 const GENERATION: usize = 1;

@@ -69,7 +69,7 @@ import {
   VERDICT,
   WRITE_TABLES,
 } from './grants';
-import { isOpen, noMount, openRow, sealRow } from './keyring';
+import { isOpen } from './keyring';
 import { IN, OPENED, OUT, REQUEST, setResult, setResult64 } from './memory';
 import { findMount, mountId, mountIsLive, mountPathLength, mountSubkey, mountType, routeMount } from './mounts';
 import { recordKey } from './names';
@@ -108,6 +108,7 @@ import {
   policyGranting,
   policyParameters,
 } from './policy/index';
+import { noMount, openRow, sealRow } from './sealed-row';
 import {
   cidrsOf,
   isAlive,

@@ -39,6 +39,7 @@ import {
 import { reseal } from './rewrap';
 import * as root from './root';
 import { locate, locateNames, nameKey, open, openName, openTable, sealName, sealRecord, sealTable } from './rows';
+import { noMount, openRow } from './sealed-row';
 import * as shamir from './shamir';
 import * as tokens from './tokens';
 
@@ -160,7 +161,7 @@ export function seal(): void {
 /** IN: key (16), row of table `mount`. */
 export function loadMount(length: u32): u32 {
   if (!keyring.isOpen()) return SEALED;
-  const status = keyring.openRow(OUT, 10, keyring.noMount(), 0, IN, 16, IN + 16, length);
+  const status = openRow(OUT, 10, noMount(), 0, IN, 16, IN + 16, length);
   return status == OK ? mounts.loadMount(OUT, length - 45, IN, 16) : status;
 }
 
@@ -177,7 +178,7 @@ export function beginPolicies(): u32 {
 /** IN: key (16), row of table `policy`. */
 export function addPolicy(length: u32): u32 {
   if (!keyring.isOpen()) return SEALED;
-  const status = keyring.openRow(OUT, 9, keyring.noMount(), 0, IN, 16, IN + 16, length);
+  const status = openRow(OUT, 9, noMount(), 0, IN, 16, IN + 16, length);
   if (status != OK) return status;
   const added = policyAdd(OUT, length - 45);
   return added == POLICY_OK ? OK : added == POLICY_FULL ? 6 : BAD_ARGUMENT;

@@ -3,10 +3,12 @@ import { BAD_ARGUMENT, FULL, MOUNT_PATH_SIZE_MAX, NO_MOUNT, OK, TABLE_NAME, TABL
 import { copy, equalBytes, loadU16, loadU32, wipe } from './bytes';
 import { hkdf } from './hash/hkdf';
 import { hmac, hmacKey } from './hash/hmac';
-import { currentEpoch, deriveSubkey, inForce, nameKey } from './keyring';
+import { inForce } from './keyring';
 import { MOUNT_COUNT_MAX, MOUNT_INDEX, MOUNT_INDEX_SLOTS, MOUNT_SIZE, MOUNTS } from './memory';
 import { findType } from './operations';
 import { isPath } from './path';
+import { currentEpoch, nameKey } from './ring';
+import { deriveSubkey } from './sealed-row';
 
 // Offsets in a slot.
 const USED: usize = 0;

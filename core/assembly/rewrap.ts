@@ -13,9 +13,10 @@ import {
 } from './abi';
 import { loadU32, wipe } from './bytes';
 import { activeGrant, JOB } from './grants';
-import { currentEpoch, noMount, openRow, sealRow } from './keyring';
 import { IN, OUT, setResult } from './memory';
 import { mountCount, mountId, mountIsUsed } from './mounts';
+import { currentEpoch } from './ring';
+import { noMount, openRow, sealRow } from './sealed-row';
 
 /** Position of `rewrap` in the table of jobs, plus 1: what a grant of it holds. */
 const REWRAP: u32 = 7;

@@ -35,11 +35,11 @@ import {
   readsOrWrites,
   WRITE_TABLES,
 } from './grants';
-import { noMount, openRow, sealRow } from './keyring';
 import { IN, OUT, setResult } from './memory';
 import { mountId, mountIsLive, mountSubkey } from './mounts';
 import { directory, directoryEntry, directoryKey, lastSegment, recordKey } from './names';
 import { isPath } from './path';
+import { noMount, openRow, sealRow } from './sealed-row';
 
 const key = memory.data(48);
 const NO_MOUNT_INDEX: u32 = 0xffffffff;

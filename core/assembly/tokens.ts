@@ -3,8 +3,9 @@ import { BAD_ARGUMENT, NO_ENTROPY, OK, REFUSED, TOKEN_PAYLOAD_SIZE_MAX } from '.
 import { compareBytes, copy, loadU16, loadU32, loadU64, storeU32, wipe } from './bytes';
 import { xchachaOpen, xchachaSeal } from './cipher/xchacha20poly1305';
 import { HMAC_CONTEXT_SIZE, hmacFinish, hmacStart, hmacUpdate } from './hash/hmac';
-import { applianceId, batchGeneration, batchKey, TOKEN_HMAC } from './keyring';
+import { TOKEN_HMAC } from './keyring';
 import { OUT, poolTake, setResult } from './memory';
+import { applianceId, batchGeneration, batchKey } from './ring';
 
 export const TOKEN_TYPE: usize = 1;
 export const TOKEN_FLAGS: usize = 2;

@@ -6,8 +6,9 @@ import { activeGrant, READ_TABLES } from '../grants';
 import { hkdf, hkdfExpand, hkdfExtract } from '../hash/hkdf';
 import { hmac, hmacKey } from '../hash/hmac';
 import { leafHashx4, sha256Prefixed } from '../hash/sha256';
-import { applianceId, auditGeneration, auditKeys, isOpen } from '../keyring';
+import { isOpen } from '../keyring';
 import { IN, LEAF_HASHES, LINE_TABLE, LINES, OUT, poolTake, setResult, setResult64 } from '../memory';
+import { applianceId, auditGeneration, auditKeys } from '../ring';
 import { appendLeaf, startTree, treeRoot, treeSize } from './frontier';
 import { clearGroup, groupBytes, groupLines } from './leaf';
 
