@@ -152,6 +152,12 @@ export async function fill(load: Settings['load'], mount: string, secrets: numbe
   await Promise.all(Array.from({ length: 16 }, worker));
 }
 
+/** `read 80, write 20; 64 connections, closed loop` */
+function titleOf({ shares, load: { connections, rate } }: Settings): string {
+  const mix = [...shares].map(([kind, share]) => `${kind} ${share}`).join(', ');
+  return `${mix}; ${connections} connections, ${rate === undefined ? 'closed loop' : `${rate} a second`}`;
+}
+
 export async function runTarget(args: string[]): Promise<void> {
   const settings = parseSettings(args);
   console.log(`writing ${settings.secrets} secrets to ${settings.mount}/ …`);
@@ -185,11 +191,6 @@ export async function runTarget(args: string[]): Promise<void> {
     writeFileSync(settings.json, `${JSON.stringify(figures, null, 2)}\n`);
   }
   if (settings.html !== undefined) {
-    writeFileSync(
-      settings.html,
-      page(`Load on ${settings.load.target}`, [
-        { title: [...settings.shares].map(([k, v]) => `${k} ${v}`).join(', '), result },
-      ]),
-    );
+    writeFileSync(settings.html, page(`Load on ${settings.load.target}`, [{ title: titleOf(settings), result }]));
   }
 }
