@@ -119,6 +119,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
   const services = buildServices({
     ...{ core, store, audit, clock, lease, random },
     appliance: () => box,
+    ceremonies: config['seal.ceremonies'] === 'on',
     metrics: (all) =>
       metrics({
         services: all,

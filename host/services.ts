@@ -35,6 +35,8 @@ export interface ServiceParts {
   readonly lease: LeaseTime;
   readonly random: Random;
   readonly appliance: () => Appliance;
+  /** Whether the recovery quorum may rekey and generate a root token here. */
+  readonly ceremonies: boolean;
   readonly metrics: (services: Services) => { readonly text: string; readonly json: ValueMap };
   readonly openApi: (services: Services) => ValueMap;
   /** Entries that one directory may have; absent: 100,000. */
@@ -51,6 +53,8 @@ export interface Services {
   readonly dispatch: Dispatch;
   /** What a new box begins with: built-in mounts and policies, a root token. */
   found(options: { readonly secretMount: boolean }): Promise<{ readonly rootToken: Secret }>;
+  /** A new token with the root policy. */
+  newRootToken(): Promise<Secret>;
   /** Loads what the gate decides with, finishes what a crash interrupted, lets requests in. */
   open(): Promise<void>;
   close(): Promise<void>;
@@ -89,6 +93,7 @@ export function buildServices(parts: ServiceParts): Services {
   });
   const system = systemEngine({
     ...{ core, barrier, random, log: audit, mounts, policies, tokens, wrapping, appliance: parts.appliance },
+    ceremonies: parts.ceremonies,
     metrics: () => parts.metrics(services),
     openApi: () => parts.openApi(services),
   });
@@ -102,6 +107,11 @@ export function buildServices(parts: ServiceParts): Services {
         await policies.found(grant);
         const { text } = await tokens.create(grant, ROOT_TOKEN);
         return { rootToken: new Secret(Buffer.from(text)) };
+      }),
+    newRootToken: () =>
+      barrier.job('init', undefined, async (grant) => {
+        const { text } = await tokens.create(grant, ROOT_TOKEN);
+        return new Secret(Buffer.from(text));
       }),
     async open() {
       await mounts.load();

@@ -75,6 +75,8 @@ export const KNOBS = {
   'seal.allowed': list(SLOT_KINDS.length, `of ${SLOT_KINDS.join(', ')}`, (value) =>
     SLOT_KINDS.find((kind) => kind === value),
   ),
+  /** Whether rekey and generate-root are answered: they need no token, only the recovery shares. */
+  'seal.ceremonies': choice('off', 'on'),
   /** What makes the wall clock believed (host/system/lease-time.ts). */
   'time.trust': choice('kernel', 'synced'),
   /** `always`: an answer leaves when its leaf is durable. `interval`: up to `syncIntervalMs` of reads may be unlogged. */

@@ -24,6 +24,56 @@ export interface InitResult {
   readonly rootToken: Secret;
 }
 
+/** Of what the recovery quorum does together, share by share. */
+export interface CeremonyStatus {
+  /** '' unless one is under way. */
+  readonly nonce: string;
+  readonly started: boolean;
+  /** Shares given so far, and how many it takes. */
+  readonly progress: number;
+  readonly required: number;
+}
+
+export interface SlotInfo {
+  /** 16 bytes in hex. */
+  readonly id: string;
+  readonly kind: SlotKind;
+  /** Wall time, milliseconds. */
+  readonly createdMs: number;
+  /** How many of how many shares; 0 for devices. */
+  readonly threshold: number;
+  readonly shares: number;
+  /** Opens the box without a person. */
+  readonly automatic: boolean;
+  /** `seal.allowed` has its kind. */
+  readonly allowed: boolean;
+  /** Of all slots the one that a thief of the whole machine would take. */
+  readonly weakest: boolean;
+}
+
+/** Keys of an open box: rotation, slots, and what the recovery quorum does. */
+export interface KeyService {
+  /** A new data key: rows move to it behind the requests. */
+  rotate(): Promise<void>;
+  /** Epochs that rows may still use beside the newest, and rows moved by the rotation under way. */
+  progress(): { readonly running: boolean; readonly moved: number; readonly epochs: readonly number[] };
+  slots(): readonly SlotInfo[];
+  /** @throws Fault `slot.refused`, `slot.unavailable`, `input.invalid` a kind that is not configured */
+  addSlot(kind: SlotKind): Promise<SlotInfo>;
+  /** Recovers the slot's key and throws it away. @throws Fault `slot.refused`, `slot.unavailable`, `route.absent` */
+  testSlot(id: string): Promise<void>;
+  /** Takes a way in away: a new root. @throws Fault `route.absent`, `input.invalid` */
+  removeSlot(id: string): Promise<void>;
+  rekeyStatus(): CeremonyStatus & { readonly t: number; readonly n: number };
+  startRekey(shares: number, threshold: number): void;
+  cancelRekey(nonce: string | undefined): void;
+  offerRekey(share: Secret, nonce: string): Promise<readonly Secret[] | undefined>;
+  rootStatus(): CeremonyStatus & { readonly otpLength: number };
+  startRoot(otp: string): string | undefined;
+  cancelRoot(nonce: string | undefined): void;
+  offerRoot(share: Secret, nonce: string): Promise<string | undefined>;
+}
+
 export interface Appliance {
   status(): SealStatus;
   /** @throws Fault `input.invalid` with Vault's words */
@@ -37,6 +87,8 @@ export interface Appliance {
   resetShares(): SealStatus;
   /** Tries the automatic slots; false if none opened it. */
   unsealAutomatically(): Promise<boolean>;
+  /** For the open box: its operations are reached through requests, which a sealed box refuses before. */
+  readonly keyService: KeyService;
   /** Leaves the durable seal mark; automatic slots stay shut until a person unseals. */
   seal(): Promise<void>;
 }

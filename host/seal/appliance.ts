@@ -4,13 +4,15 @@
  */
 import type { Core, FreshnessInfo } from '../../core/types.ts';
 import { Fault, isFault } from '../fault.ts';
-import type { Appliance, InitResult, SealStatus } from '../ports/appliance.ts';
+import type { Appliance, InitResult, KeyService, SealStatus } from '../ports/appliance.ts';
 import type { Timer } from '../ports/clock.ts';
 import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import type { Snapshot } from '../ports/store.ts';
 import type { Secret } from '../secret.ts';
+import { Ceremonies } from './ceremony.ts';
 import { clearLeftovers, foundBox, type InitOptions } from './founding.ts';
 import { rolledBack, verifyStore } from './freshness.ts';
+import { keyService } from './key-service.ts';
 import { KeyChanges, type KeyHolder } from './keys.ts';
 import type { ApplianceOptions, LogLifecycle } from './options.ts';
 import { Quorum } from './quorum.ts';
@@ -45,6 +47,8 @@ export class Box implements Appliance {
   #attempts = 0;
   /** Rotation, slots and shares of the open box. */
   readonly keys: KeyChanges;
+  readonly #ceremonies: Ceremonies;
+  readonly keyService: KeyService;
 
   constructor(options: ApplianceOptions) {
     this.#options = options;
@@ -61,6 +65,14 @@ export class Box implements Appliance {
       },
       beat: () => this.#record(),
     });
+    const holder = (): KeyHolder => this.holder();
+    this.#ceremonies = new Ceremonies({
+      ...{ random: options.random, keys: this.keys, holder, shamir: options.shamir },
+      rootToken: () => options.residents.newRootToken(),
+      note: (event, data) => log.note(event, data),
+    });
+    const { automatic, allowed } = options;
+    this.keyService = keyService({ keys: this.keys, ceremonies: this.#ceremonies, holder, automatic, allowed });
     this.#quorum = new Quorum(options.random);
     this.#time = new JobRow(options.core, options.lease, 'time');
     this.#complete = readComplete(options.store);
@@ -97,8 +109,11 @@ export class Box implements Appliance {
   holder(): KeyHolder {
     const life = this.#life;
     const stopped = (): boolean => this.#life !== life || this.#state !== 'open' || this.#core.sealed;
+    const slots = (): readonly SlotRow[] => this.#slots;
     return {
-      slots: this.#slots,
+      get slots() {
+        return slots();
+      },
       changed: (slots) => {
         this.#slots = slots;
       },
@@ -352,6 +367,7 @@ export class Box implements Appliance {
     const { residents, log, freshness } = this.#options;
     this.#life++;
     this.#heartbeat?.cancel();
+    this.#ceremonies.clear();
     await residents.close();
     await log.stop();
     // After the log: its end has told the newest checkpoint.

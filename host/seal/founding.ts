@@ -3,7 +3,6 @@
  * the next initialisation removes.
  */
 import type { Core } from '../../core/types.ts';
-import { Fault } from '../fault.ts';
 import type { InitResult } from '../ports/appliance.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LeaseTimeKeeper } from '../ports/lease-time.ts';
@@ -11,6 +10,7 @@ import type { Random } from '../ports/random.ts';
 import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import { BATCH_ROWS_MAX, type Put, type Store, TABLES, type Table } from '../ports/store.ts';
 import type { Secret } from '../secret.ts';
+import { checkQuorum } from './ceremony.ts';
 import type { Freshness } from './freshness.ts';
 import { completePut, KEYRING_KEY } from './rows.ts';
 import { encodeSlotList, ID_SIZE } from './slot-format.ts';
@@ -34,20 +34,6 @@ export interface FoundingParts {
   readonly automatic: readonly SealSlot[];
 }
 
-const SHARE_COUNT_MAX = 255;
-
-/** @throws Fault `input.invalid` in Vault's words */
-function checkQuorum({ shares, threshold }: InitOptions): void {
-  const invalid = (sentence: string): never => {
-    throw new Fault('input.invalid', `invalid seal configuration: ${sentence}`);
-  };
-  if (!Number.isInteger(shares) || shares < 1) invalid('shares must be at least one');
-  if (shares > SHARE_COUNT_MAX) invalid(`shares must be less than ${SHARE_COUNT_MAX + 1}`);
-  if (!Number.isInteger(threshold) || threshold < 1) invalid('threshold must be at least one');
-  if (threshold > shares) invalid('threshold cannot be larger than shares');
-  if (shares > 1 && threshold === 1) invalid('threshold must be greater than one for multiple shares');
-}
-
 /**
  * @param found    fills the box: mounts, policies, root token; the audit log runs from then on
  * @param deliver  hands out what is shown once, before the box is complete
@@ -60,7 +46,7 @@ export async function foundBox(
   deliver: ((result: InitResult) => Promise<void>) | undefined,
   time: () => Put,
 ): Promise<InitResult> {
-  checkQuorum(options);
+  checkQuorum(options.shares, options.threshold);
   const { core, store, freshness, clock, lease, random } = parts;
   const createdMs = clock.wallMs();
   const applianceId = random.bytes(ID_SIZE);

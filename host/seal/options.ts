@@ -12,6 +12,8 @@ import type { Freshness } from './freshness.ts';
 export interface Residents {
   /** Rows that a new box begins with; core is open, the audit log runs. @param options.secretMount KV version 2 at `secret/` */
   found(options: { readonly secretMount: boolean }): Promise<{ readonly rootToken: Secret }>;
+  /** A new token with the root policy, durable: the quorum asked for it. */
+  newRootToken(): Promise<Secret>;
   /** Loads mounts and policies into core, starts jobs. Requests are let in when the box says that it is open. */
   open(): Promise<void>;
   /** Lets no request in, waits for those under way, stops jobs. Safe to call when nothing is open. */

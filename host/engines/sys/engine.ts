@@ -12,6 +12,7 @@ import { timestampNanos } from '../../timestamp.ts';
 import type { Tokens } from '../../tokens/tokens.ts';
 import type { Wrapping } from '../../tokens/wrapping.ts';
 import { auditOperations } from './audit.ts';
+import { keyOperations } from './keys.ts';
 import { MountOperations } from './mounts.ts';
 import { capabilityOperations, policyOperations } from './policies.ts';
 import { toolOperations } from './tools.ts';
@@ -30,6 +31,8 @@ export interface SystemParts {
   /** Prometheus text and its fields. */
   readonly metrics: () => { readonly text: string; readonly json: ValueMap };
   readonly openApi: () => ValueMap;
+  /** Whether the recovery quorum may rekey and generate a root token here (`seal.ceremonies`). */
+  readonly ceremonies: boolean;
 }
 
 function ownOperations(parts: SystemParts): readonly Operation[] {
@@ -107,6 +110,7 @@ export function systemEngine(parts: SystemParts): Engine {
     help: 'The box itself: mounts, policies, capabilities, wrapping, the audit log.',
     operations: [
       ...ownOperations(parts),
+      ...keyOperations({ keys: () => parts.appliance().keyService, ceremonies: parts.ceremonies }),
       ...new MountOperations(parts.mounts, parts.core).rows(),
       ...policyOperations(parts.policies),
       ...capabilityOperations(parts.core, parts.tokens),

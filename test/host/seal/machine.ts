@@ -136,6 +136,7 @@ export class Machine {
           await cut(() => this.put('default'));
           return { rootToken: new Secret(Buffer.from('hvs.root')) };
         },
+        newRootToken: async () => new Secret(Buffer.from(`hvs.${'r'.repeat(24)}`)),
         open: async () => void this.events.push('residents.open'),
         close: async () => void this.events.push('residents.close'),
       },

@@ -38,6 +38,7 @@ async function start(data: string) {
     log: boxLog({ audit, folder, core, store, lease, trouble: (sentence) => troubles.push(sentence) }),
     residents: {
       found: async () => ({ rootToken: new Secret(Buffer.from('hvs.none')) }),
+      newRootToken: async () => new Secret(Buffer.from('hvs.none')),
       open: async () => undefined,
       close: async () => undefined,
     },

@@ -31,6 +31,8 @@ export interface WholeBox {
   readonly audit: AuditLog;
   readonly root: string;
   readonly data: string;
+  /** The recovery share that the box was made with. */
+  readonly share: Uint8Array;
   /** Moves lease time on. */
   skip(ms: number): void;
   /** Sends a request as the api would. */
@@ -63,6 +65,7 @@ export async function assemble(
   const services = buildServices({
     ...{ core, store, audit, clock, lease, random: systemRandom },
     appliance: () => box,
+    ceremonies: true,
     metrics: () => ({ text: '', json: {} }),
     openApi: () => ({}),
     ...(directoryEntriesMax === undefined ? {} : { directoryEntriesMax }),
@@ -125,12 +128,13 @@ export async function wholeBox(log: LogFiles = logFiles, directoryEntriesMax?: n
     log,
     directoryEntriesMax,
   );
-  const { rootToken } = await box.initialise({ shares: 1, threshold: 1, keyfile: true });
+  const { rootToken, shares } = await box.initialise({ shares: 1, threshold: 1, keyfile: true });
   const root = Buffer.from(rootToken.bytes).toString();
   if (!(await box.unsealAutomatically())) throw new Error(`the box did not open: ${box.status().reasons.join('; ')}`);
   const send = sender(services, () => root);
   return {
     ...{ box, services, store, audit, root, data, send },
+    share: Buffer.from(shares[0]?.bytes ?? []),
     skip: (ms) => {
       skipped += ms;
     },
