@@ -1,5 +1,5 @@
 /** Fields of a request, by the operation's schema. What clients of this field send is taken: digits in texts, Go durations. */
-import { parseDurationMs } from '../duration.ts';
+import { DURATION_MS_MAX, parseDurationMs } from '../duration.ts';
 import { Fault } from '../fault.ts';
 import type { Field, FieldType, Operation } from '../ports/engine.ts';
 import type { Value, ValueMap } from '../ports/value.ts';
@@ -35,7 +35,7 @@ function text(value: Value): string {
 }
 
 function int(value: Value): number {
-  if (typeof value === 'number' && Number.isInteger(value)) return value;
+  if (typeof value === 'number' && Number.isSafeInteger(value)) return value;
   if (typeof value === 'boolean') return value ? 1 : 0;
   if (typeof value === 'string' && /^[+-]?\d{1,15}$/.test(value.trim())) return Number(value);
   return mismatch('a whole number', value);
@@ -61,7 +61,8 @@ function seconds(value: Value, signed: boolean): number {
           ? 0
           : parseDurationMs(value)
         : undefined;
-  if (ms === undefined || !Number.isFinite(ms)) return mismatch('a duration such as 30s, 1h30m or 7d', value);
+  if (ms === undefined || !(Math.abs(ms) <= DURATION_MS_MAX))
+    return mismatch('a duration such as 30s, 1h30m or 7d', value);
   if (ms < 0 && !signed) throw new Mismatch(`cannot provide negative value '${String(value).slice(0, 32)}'`);
   return signed ? ms / 1000 : Math.floor(ms / 1000);
 }
