@@ -9,6 +9,10 @@ import { type Bench, type BenchOptions, type BenchResult, renderResult } from '.
 /** In the order in which `all` runs them. Loaded when they run: each brings packages of its own. */
 const BENCHES: Readonly<Record<string, { readonly says: string; readonly load: () => Promise<{ run: Bench }> }>> = {
   core: { says: 'sealing, opening and hashing, beside node:crypto and others', load: () => import('./core/core.ts') },
+  policy: {
+    says: 'policy decisions, beside a JavaScript trie, regular expressions and Cedar',
+    load: () => import('./policy/policy.ts'),
+  },
   read: { says: 'a whole read in process, beside the same with node:crypto', load: () => import('./read/read.ts') },
   store: { says: 'durable writes, beside raw lmdb', load: () => import('./store/store.ts') },
   http: { says: 'requests over HTTP, beside bare node:http and hono', load: () => import('./http/http.ts') },
