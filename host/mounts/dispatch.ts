@@ -17,6 +17,7 @@ import type { Tokens } from '../tokens/tokens.ts';
 import { NOT_VALID, type Wrapping } from '../tokens/wrapping.ts';
 import { answerOf, error, NOTHING, POLICY_REFUSED, SEALED, TOKEN_REFUSED, wrapped } from './errors.ts';
 import { parseFields } from './fields.ts';
+import { helpOf } from './help.ts';
 import type { MountRecord, Mounts } from './mounts.ts';
 import type { Registry } from './registry.ts';
 import type { Routed } from './router.ts';
@@ -114,6 +115,7 @@ export class Dispatch implements Dispatcher {
     }
     const mount = this.#parts.mounts.byId(route.mountHex);
     if (mount === undefined) return this.#absent(request, undefined);
+    if (request.verb === 'help') return this.#help(request, mount, route);
     const found = this.#parts.registry.router(route.type).find(route.relative, request.verb);
     const writes = request.verb === 'write' || request.verb === 'patch';
     if (route.trailingSlash && writes && (typeof found === 'string' || found.operation.slash !== true)) {
@@ -360,7 +362,25 @@ export class Dispatch implements Dispatcher {
    *
    * @param missing undefined: no mount; else what the engine does not have
    */
-  async #absent(request: Inbound, missing: Missing): Promise<Outbound | 'again'> {
+  #absent(request: Inbound, missing: Missing): Promise<Outbound | 'again'> {
+    return this.#aside(request, (grant) => this.#absence(request, grant, missing));
+  }
+
+  /** `?help=1`: for any good token, whatever its policies. */
+  #help(request: Inbound, mount: MountRecord, { type, relative }: CoreRoute): Promise<Outbound | 'again'> {
+    const { registry } = this.#parts;
+    const engine = registry.engine(type);
+    const operations = registry.router(type).operationsAt(relative);
+    if (engine === undefined || (operations.length === 0 && relative !== '')) return this.#absent(request, 'path');
+    const answer: Answer = { raw: { json: helpOf(engine, relative, operations) } };
+    const outbound: Outbound = {
+      ...{ kind: 'answer', requestId: request.id, mountType: mount.type, flat: false, verb: 'help', answer },
+    };
+    return this.#aside(request, () => outbound);
+  }
+
+  /** What no operation answers: decided by one that lets any good token in, and logged like others. */
+  async #aside(request: Inbound, answer: (grant: number) => Outbound): Promise<Outbound | 'again'> {
     this.#core.route(ABSENT_PATH);
     const found = this.#parts.registry.router('system').find('internal/absent', 'help');
     if (found === 'path' || found === 'operation') throw new Error('the operation for absent paths is not declared');
@@ -369,8 +389,8 @@ export class Dispatch implements Dispatcher {
     const context = this.#context(request, begun, undefined);
     this.#begin(decision.grant, context);
     const spent = begun.tokenRow === undefined || (await this.#spend(begun));
-    const outbound = decision.verdict === 'token' ? TOKEN_REFUSED : this.#absence(request, decision.grant, missing);
-    this.#close(context, decision.grant, { error: outbound.kind === 'error' ? (outbound.errors[0] ?? '') : '' });
+    const outbound = decision.verdict === 'token' ? TOKEN_REFUSED : answer(decision.grant);
+    this.#close(context, decision.grant, outbound.kind === 'error' ? { error: outbound.errors[0] ?? '' } : {});
     await this.#parts.audit.durable('answer');
     if (decision.lastUse && begun.token !== undefined) await this.#parts.tokens.revoke(begun.token.id);
     return spent ? outbound : 'again';

@@ -83,6 +83,12 @@ export class Router {
     }
     return 'path';
   }
+
+  /** What the most specific pattern has that knows the path; empty: none knows it. For help. */
+  operationsAt(relative: string): readonly Operation[] {
+    const found = this.#patterns.find(({ segments }) => match(segments, relative, true) !== undefined);
+    return [...(found?.verbs.values() ?? [])].map(({ operation }) => operation);
+  }
 }
 
 function match(pattern: readonly Segment[], path: string, list: boolean): Record<string, string> | undefined {

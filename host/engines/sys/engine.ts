@@ -80,6 +80,7 @@ function ownOperations(parts: SystemParts): readonly Operation[] {
       name: 'openapi',
       pattern: 'internal/specs/openapi',
       verb: 'read',
+      open: true,
       summary: 'The API as an OpenAPI document.',
       fields: {},
       run: () => ({ raw: { json: parts.openApi() } }),
