@@ -18,6 +18,18 @@ const CAMPAIGNS = {
     variable: 'HOLDFAST_KILL_ROUNDS',
     args: ['test/crash/box.test.ts', '-t', 'killed'],
   },
+  faults: {
+    help: 'EIO and ENOSPC at every write and sync of a store and of a whole box: N calls of each kind at most (all)',
+    size: 100_000,
+    variable: 'HOLDFAST_FAULT_POINTS',
+    args: ['test/crash/fault.test.ts', 'test/crash/box-fault.test.ts'],
+  },
+  fuzz: {
+    help: 'N odd requests of each kind to a running box; HOLDFAST_FUZZ_SEED chooses others (100000)',
+    size: 100_000,
+    variable: 'HOLDFAST_FUZZ_COUNT',
+    args: ['test/fuzz/fuzz.test.ts'],
+  },
 };
 
 const [name = '', flag, size] = process.argv.slice(2);

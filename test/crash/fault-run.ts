@@ -43,6 +43,14 @@ export interface FaultFamily {
   readonly atOpen?: boolean;
 }
 
+/** Each kind with each error, once and for good. */
+export const families = (suffix: string, kinds: readonly FaultKind[], more: Partial<FaultFamily> = {}): FaultFamily[] =>
+  kinds.flatMap((kind) =>
+    (['EIO', 'ENOSPC'] as const).flatMap((error) =>
+      ([1, 'all'] as const).map((times) => ({ kind, error, suffix, times, ...more })),
+    ),
+  );
+
 export interface FaultOptions {
   readonly program: string;
   readonly families: readonly FaultFamily[];
@@ -127,9 +135,9 @@ function isExcused(death: string): boolean {
   return !death.startsWith('HUNG') && death.includes('Write error: ');
 }
 
-/** A single write that fails while LMDB begins a new file may end the process: there is nothing to lose then. */
+/** A write that fails while LMDB begins a new file may end the process: there is nothing to lose then. */
 function isBeginning(job: FaultJob): boolean {
-  return job.atOpen && job.plan.times === 1 && readdirSync(job.folder).includes('store.mdb.new');
+  return job.atOpen && readdirSync(job.folder).includes('store.mdb.new');
 }
 
 export async function faultEverywhere(options: FaultOptions): Promise<FaultResult> {

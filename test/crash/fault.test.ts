@@ -2,19 +2,11 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Checker } from './checker.ts';
-import { type FaultFamily, faultEverywhere } from './fault-run.ts';
-import type { FaultKind } from './faults.ts';
+import { type FaultFamily, families, faultEverywhere } from './fault-run.ts';
 import { bundle } from './record.ts';
 
 /** Calls of each kind that fail: some here, all in `npm run campaign -- faults`. */
 const POINTS = Number(process.env['HOLDFAST_FAULT_POINTS'] ?? 5);
-
-const families = (suffix: string, kinds: readonly FaultKind[], more: Partial<FaultFamily> = {}): FaultFamily[] =>
-  kinds.flatMap((kind) =>
-    (['EIO', 'ENOSPC'] as const).flatMap((error) =>
-      ([1, 'all'] as const).map((times) => ({ kind, error, suffix, times, ...more })),
-    ),
-  );
 
 describe('a disk that fails under the store', () => {
   const programs: string[] = [];

@@ -40,12 +40,18 @@ export class FaultControl {
     writeSync(this.#descriptor, bytes, 0, SIZE, 0);
   }
 
-  /** Lets everything pass again. @returns how many calls matched the plan, and how many of them failed */
-  disarm(): { readonly seen: number; readonly hits: number } {
+  /** @returns how many calls matched the plan until now, and how many of them failed */
+  look(): { readonly seen: number; readonly hits: number } {
     const bytes = Buffer.alloc(SIZE);
     readSync(this.#descriptor, bytes, 0, SIZE, 0);
-    writeSync(this.#descriptor, Buffer.alloc(SIZE), 0, SIZE, 0);
     return { seen: bytes.readUInt32LE(SEEN_AT), hits: bytes.readUInt32LE(SEEN_AT + 4) };
+  }
+
+  /** Lets everything pass again. @returns what `look` returns */
+  disarm(): { readonly seen: number; readonly hits: number } {
+    const counts = this.look();
+    writeSync(this.#descriptor, Buffer.alloc(SIZE), 0, SIZE, 0);
+    return counts;
   }
 
   close(): void {

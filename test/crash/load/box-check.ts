@@ -9,19 +9,20 @@ import { serveChecks } from '../checker.ts';
 
 interface History {
   acked: number | undefined;
-  tried: number[];
+  tried: (number | undefined)[];
 }
 
-/** @param marks `try N KIND NAME` and `ack N KIND NAME`, in order */
+/** @param marks `try N KIND NAME` and `ack N KIND NAME`, in order; N is `gone` where the name is to be there no more */
 function historiesOf(marks: readonly string[]): Map<string, History> {
   const all = new Map<string, History>();
   for (const mark of marks) {
     const [word = '', n = '', kind = '', name = ''] = mark.split(' ');
     const history = all.get(`${kind} ${name}`) ?? { acked: undefined, tried: [] };
     all.set(`${kind} ${name}`, history);
-    if (word === 'try') history.tried.push(Number(n));
+    const number = n === 'gone' ? undefined : Number(n);
+    if (word === 'try') history.tried.push(number);
     else {
-      history.acked = Number(n);
+      history.acked = number;
       history.tried = [];
     }
   }
@@ -33,6 +34,10 @@ async function numberOf(send: WholeBox['send'], kind: string, name: string): Pro
   if (kind === 'token') {
     const found = await send('write', 'auth/token/lookup', { token: name });
     return found.kind === 'answer' ? Number(name.slice(1)) : undefined;
+  }
+  if (kind === 'wrap') {
+    const opened = await send('write', 'sys/wrapping/unwrap', { token: name });
+    return opened.kind === 'answer' ? Number(opened.answer.data?.['n']) : undefined;
   }
   const path = kind === 'kv' ? `secret/data/load/${name}` : `sys/policies/acl/${name}`;
   const outbound = await send('read', path);
