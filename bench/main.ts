@@ -72,22 +72,30 @@ function progress(line: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${line}`);
 }
 
-async function measureAll({ names, options, json }: Wanted, all: boolean): Promise<void> {
+/** @returns the names of those that could not be measured; the others are measured all the same */
+async function measureAll({ names, options, json }: Wanted, all: boolean): Promise<string[]> {
   const results: BenchResult[] = [];
+  const broken: string[] = [];
   for (const name of names) {
     progress(name);
-    const bench = await BENCHES[name]?.load();
-    const result = await bench?.run(options);
-    if (result === undefined) continue;
-    if (process.stderr.isTTY) process.stderr.write('\r\u001b[K');
-    console.log(`${renderResult(result)}\n`);
-    results.push(result);
+    try {
+      const bench = await BENCHES[name]?.load();
+      const result = await bench?.run(options);
+      if (result === undefined) continue;
+      if (process.stderr.isTTY) process.stderr.write('\r\u001b[K');
+      console.log(`${renderResult(result)}\n`);
+      results.push(result);
+    } catch (error) {
+      broken.push(name);
+      console.error(`${name} could not be measured: ${error instanceof Error ? error.message : String(error)}`);
+    }
   }
   if (all) console.log(renderTable(results));
   if (json !== undefined) {
     mkdirSync(dirname(json), { recursive: true });
     writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
   }
+  return broken;
 }
 
 /** @returns the exit code */
@@ -98,9 +106,12 @@ export async function main([name, ...args]: readonly string[]): Promise<number> 
   }
   try {
     const drives = args.some((arg) => arg === '--target' || arg.startsWith('--target='));
-    if (drives && name === 'http') await runTarget([...args]);
-    else await measureAll(parseWanted(name, args), name === 'all');
-    return 0;
+    if (drives && name === 'http') {
+      await runTarget([...args]);
+      return 0;
+    }
+    const broken = await measureAll(parseWanted(name, args), name === 'all');
+    return broken.length === 0 ? 0 : 1;
   } catch (error) {
     console.error(error instanceof Error ? error.message : String(error));
     return 1;

@@ -16,6 +16,8 @@ import { type BenchOptions, type BenchResult, benchResult } from '../result.ts';
 import { Twin } from './twin.ts';
 
 const TOGETHER = 64;
+/** As in the product. */
+const SEGMENT_BYTES = 16 * 1024 * 1024;
 const REACH_US = 14;
 const REACH_TWIN = 2;
 const DATA = { username: 'bench', password: 'x'.repeat(160) };
@@ -44,7 +46,7 @@ async function reader(box: WholeBox, secrets: number): Promise<string> {
 
 export async function run({ small }: BenchOptions): Promise<BenchResult> {
   const [secrets, rounds, turns] = small ? [64, 3, 4] : [1000, 21, 100];
-  const box = await wholeBox(unsynced);
+  const box = await wholeBox(unsynced, undefined, SEGMENT_BYTES);
   try {
     const token = await reader(box, secrets);
     const twin = new Twin(token, secrets, DATA);

@@ -54,6 +54,7 @@ export async function assemble(
   clock: SystemClock = systemClock(),
   log: LogFiles = logFiles,
   directoryEntriesMax?: number,
+  segmentBytes = 1024 * 1024,
 ): Promise<Assembled> {
   const lock = lockFolder(data);
   const core = loadCore({ wasm: readFileSync('dist/core.wasm'), random: (length) => systemRandom.bytes(length) });
@@ -61,7 +62,7 @@ export async function assemble(
   const freshness = new Freshness(core, lease);
   const store = await openLmdbStore({ lock, files, witness: freshness });
   const folder = join(data, 'audit');
-  const audit = new AuditLog({ folder, core, files: log, clock, random: systemRandom, segmentBytes: 1024 * 1024 });
+  const audit = new AuditLog({ folder, core, files: log, clock, random: systemRandom, segmentBytes });
   const services = buildServices({
     ...{ core, store, audit, clock, lease, random: systemRandom },
     appliance: () => box,
@@ -106,7 +107,11 @@ export function sender(services: Services, root: () => string): WholeBox['send']
  * @param log  what the audit log writes to
  * @param directoryEntriesMax  entries that a directory may have
  */
-export async function wholeBox(log: LogFiles = logFiles, directoryEntriesMax?: number): Promise<WholeBox> {
+export async function wholeBox(
+  log: LogFiles = logFiles,
+  directoryEntriesMax?: number,
+  segmentBytes?: number,
+): Promise<WholeBox> {
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-box-'));
   const data = join(scratch, 'data');
   let skipped = 0;
@@ -127,6 +132,7 @@ export async function wholeBox(log: LogFiles = logFiles, directoryEntriesMax?: n
     clock,
     log,
     directoryEntriesMax,
+    segmentBytes,
   );
   const { rootToken, shares } = await box.initialise({ shares: 1, threshold: 1, keyfile: true });
   const root = Buffer.from(rootToken.bytes).toString();
