@@ -42,6 +42,8 @@ let stagedRows: i64 = 0;
 let checkedRows: i64 = 0;
 let expectedRows: i64 = 0;
 let renewing = false;
+/** Rows are counted against the freshness row that verifyStart was given. */
+let verifying = false;
 
 /** HMAC(fingerprint key, table ‖ len(key) ‖ key ‖ SHA-256(value)) */
 function rowTerm(table: u32, key: usize, keyLength: u32, value: usize, length: u32): void {
@@ -212,12 +214,14 @@ export function verifyStart(length: u32): u32 {
   expectedRows = <i64>loadU64(OUT + ROWS);
   wipe(checked, 32);
   checkedRows = 0;
+  verifying = true;
   return OK;
 }
 
 /** IN: key, value. */
 export function verifyRow(table: u32, keyLength: u32, length: u32): u32 {
   if (!isOpen()) return SEALED;
+  if (!verifying) return BAD_ARGUMENT;
   rowTerm(table, IN, keyLength, IN + keyLength, length);
   add(checked);
   checkedRows++;
@@ -227,6 +231,8 @@ export function verifyRow(table: u32, keyLength: u32, length: u32): u32 {
 /** Result: 1 if rows and fingerprint are those of the row that verifyStart was given. */
 export function verifyEnd(): u32 {
   if (!isOpen()) return SEALED;
+  if (!verifying) return BAD_ARGUMENT;
+  verifying = false;
   setResult(0, checkedRows == expectedRows && equalBytes(checked, expected, 32) == 1 ? 1 : 0);
   return OK;
 }
@@ -241,6 +247,7 @@ export function wipeFingerprint(): void {
   wipe(renewed, 32);
   wipe(renewedStaged, 32);
   renewing = false;
+  verifying = false;
   wipe(context, HMAC_CONTEXT_SIZE);
   rows = 0;
   stagedRows = 0;

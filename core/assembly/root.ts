@@ -1,5 +1,5 @@
 /** Wrapping the root key for slots: DHKEM(X25519, HKDF-SHA256) and XChaCha20-Poly1305 (core/spec/keyring.md). */
-import { NO_ENTROPY, OK, REFUSED, SEALED } from './abi';
+import { BAD_ARGUMENT, NO_ENTROPY, OK, REFUSED, SEALED } from './abi';
 import { copy, wipe } from './bytes';
 import { xchachaOpen, xchachaSeal } from './cipher/xchacha20poly1305';
 import { hkdf, hkdfExpand, hkdfExtract } from './hash/hkdf';
@@ -55,8 +55,13 @@ export function wrapRoot(input: usize, contextLength: u32): u32 {
   return OK;
 }
 
-/** @param wrapped behind the context in IN */
+/**
+ * On a sealed core only: an older root in the place of the one in force would seal the next keyring.
+ *
+ * @param wrapped behind the context in IN
+ */
 export function unwrapRoot(input: usize, contextLength: u32, wrapped: usize, wrappedLength: u32): u32 {
+  if (isOpen()) return BAD_ARGUMENT;
   if (wrappedLength != WRAPPED_SIZE || load<u8>(wrapped) != 1) return REFUSED;
   wrappingKey(input);
   const good = xchachaOpen(ROOT, subkey, wrapped + 1, input + 96, contextLength, wrapped + 25, 32);

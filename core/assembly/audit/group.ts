@@ -49,6 +49,7 @@ function frameAd(frame: usize): u32 {
 function markMac(out: usize, mark: usize, keys: usize): void {
   hkdf(digest, 32, digest, 0, keys + 12, 32, MARK_AD, 22);
   hmacKey(key, digest, 32);
+  wipe(digest, 32);
   copy(mac, MARK_AD, 22);
   copy(mac + 22, applianceId(), 16);
   copy(mac + 38, mark, 48);

@@ -58,6 +58,8 @@ export function tokenHmac(out: usize, text: usize, length: u32): void {
 
 let to: usize = 0;
 let limit: usize = 0;
+/** The line under way has a control character in core's own part: it is no line. */
+let broken = false;
 
 /** Bytes beyond the limit are counted and not written: the line is refused as a whole at its end. */
 function put(from: usize, length: u32): void {
@@ -102,6 +104,7 @@ function putText(from: usize, length: u32): void {
       i += 2;
       continue;
     }
+    if (byte < 0x20) broken = true;
     if (byte == QUOTE || byte == BACKSLASH) putByte(BACKSLASH);
     putByte(byte);
   }
@@ -235,10 +238,11 @@ export function leaf(number: f64, phase: u32, timeLength: u32, restLength: u32):
   const start = LINES + groupBytes;
   to = start;
   limit = start + LEAF_SIZE_MAX;
+  broken = false;
   const seq = treeSize() + <u64>groupLines;
   putCore(grant, phase, IN, timeLength, seq);
   const good = putRest(IN + timeLength, restLength);
-  if (!good || to > limit) {
+  if (!good || broken || to > limit) {
     wipe(start, LEAF_SIZE_MAX);
     return BAD_ARGUMENT;
   }
