@@ -5,6 +5,7 @@ import { audit } from './commands/audit.ts';
 import { generic } from './commands/generic.ts';
 import { kv } from './commands/kv.ts';
 import { operate } from './commands/operate.ts';
+import { operator } from './commands/operator.ts';
 import { policy } from './commands/policy.ts';
 import { secrets } from './commands/secrets.ts';
 import { token } from './commands/token.ts';
@@ -16,7 +17,16 @@ import { findServer } from './server.ts';
 export type { Box, Command } from './command.ts';
 export type { Environment } from './environment.ts';
 
-const COMMANDS: readonly Command[] = [...operate, ...token, ...policy, ...secrets, ...kv, ...generic, ...audit];
+const COMMANDS: readonly Command[] = [
+  ...operate,
+  ...operator,
+  ...token,
+  ...policy,
+  ...secrets,
+  ...kv,
+  ...generic,
+  ...audit,
+];
 
 /** The command with the most words that `args` begin with. */
 function match(args: readonly string[], commands: readonly Command[]): Command | undefined {

@@ -1,0 +1,102 @@
+/** Keys, shares and slots by the command line on a real box, as an operator does it. */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Home } from './server.ts';
+
+const home = new Home();
+beforeAll(async () => {
+  mkdirSync(home.config, { recursive: true, mode: 0o700 });
+  writeFileSync(join(home.config, 'holdfast.json'), JSON.stringify({ seal: { ceremonies: 'on' } }), { mode: 0o600 });
+  await home.start();
+});
+afterAll(() => home.close());
+
+interface Ran {
+  readonly code: number | null;
+  readonly out: string;
+  readonly error: string;
+}
+function holdfast(args: string, input = ''): Ran {
+  const words = args.split(' ');
+  const run = spawnSync(process.execPath, ['host/cli/holdfast.mjs', ...words], {
+    env: home.variables,
+    input,
+    encoding: 'utf8',
+  });
+  return { code: run.status, out: run.stdout, error: run.stderr };
+}
+function ok(args: string, input = ''): string {
+  const { code, out, error } = holdfast(args, input);
+  expect([args, code, error]).toEqual([args, 0, '']);
+  return out;
+}
+const wordAfter = (text: string, name: string): string => new RegExp(`${name}\\s+(\\S+)`).exec(text)?.[1] ?? '';
+
+describe('holdfast operator', () => {
+  test('rotates, and says when every row has moved', () => {
+    ok('kv put secret/app -', '{"a":"1"}');
+    expect(wordAfter(ok('operator rotate'), 'running')).toMatch(/true|false/);
+    expect(ok('operator rotate -status')).toContain('older_terms');
+    expect(ok('kv get -field=a secret/app')).toBe('1');
+  });
+
+  test('replaces the shares: one begins, the holder gives the old one, the new ones open the box', () => {
+    const nonce = wordAfter(ok('operator rekey -init -key-shares=3 -key-threshold=2'), 'Nonce');
+    expect(ok('operator rekey -status')).not.toContain(nonce);
+    expect(holdfast('operator rekey', home.read('recovery-share'))).toMatchObject({
+      code: 1,
+      error: expect.stringContaining('-nonce is missing'),
+    });
+    const shares = [
+      ...ok(`operator rekey -nonce=${nonce}`, home.read('recovery-share')).matchAll(/^Unseal Key \d: (\S+)$/gm),
+    ].map(([, key = '']) => key);
+    expect(shares).toHaveLength(3);
+    ok('seal');
+    expect(holdfast('status').code).toBe(2);
+    ok('unseal -', shares[2]);
+    expect(ok('unseal -', shares[0])).toMatch(/Sealed\s+false/);
+    expect(ok('kv get -field=a secret/app')).toBe('1');
+    const started = ok('operator generate-root -init');
+    const pad = /One-time pad \(shown this once\): (\S+)/.exec(started)?.[1] ?? '';
+    const again = wordAfter(started, 'Nonce');
+    ok(`operator generate-root -nonce=${again}`, shares[1]);
+    const done = ok(`operator generate-root -nonce=${again}`, shares[2]);
+    const encoded = /Encoded token: (\S+)/.exec(done)?.[1] ?? '';
+    const token = ok('operator generate-root -decode', `${encoded}\n${pad}\n`).trim();
+    expect(token).toMatch(/^hvs\.[0-9A-Za-z]{24}$/);
+    expect(holdfast('operator generate-root -decode', `${encoded}\nnot-the-pad\n`)).toMatchObject({
+      code: 1,
+      error: expect.stringContaining('one attempt'),
+    });
+  });
+
+  test('gives an attempt up by its nonce, and takes one action at a time', () => {
+    const nonce = wordAfter(ok('operator rekey -init -key-shares=1 -key-threshold=1'), 'Nonce');
+    expect(holdfast('operator rekey -cancel').code).toBe(2);
+    expect(ok(`operator rekey -cancel -nonce=${nonce}`)).toContain('given up');
+    expect(holdfast('operator rekey -init -status')).toMatchObject({
+      code: 1,
+      error: expect.stringContaining('do not go together'),
+    });
+  });
+});
+
+describe('holdfast slot', () => {
+  test('lists, adds, tests and removes', () => {
+    const list = ok('slot list');
+    expect(list).toMatch(/keyfile\s+by itself\s.*weakest/);
+    expect(list).toMatch(/shamir\s+2 of 3 shares/);
+    const id = wordAfter(ok('slot add keyfile'), 'id');
+    expect(ok(`slot test ${id}`)).toMatch(/opens\s+true/);
+    expect(ok(`slot remove ${id}`)).toContain('Success!');
+    expect(ok('slot list')).not.toContain(id);
+    expect(holdfast('slot add tpm2')).toMatchObject({ code: 2, error: expect.stringContaining('not configured') });
+    expect(holdfast('slot remove nothing')).toMatchObject({
+      code: 2,
+      error: expect.stringContaining('no slot of this id'),
+    });
+    expect(ok('audit verify')).toContain('agrees');
+  });
+});
