@@ -93,14 +93,14 @@ const PARSERS: Readonly<Record<FieldType, (value: Value) => Value>> = {
   any: (value) => value,
 };
 
-function parseOne(name: string, field: Field, value: Value): Value {
+function parseOne(name: string, field: Field, value: Value, plain: boolean): Value {
   try {
     return PARSERS[field.type](value);
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
     const negative = error.message.startsWith('cannot provide');
     const why = negative ? error.message : `error converting input for field ${JSON.stringify(name)}: ${error.message}`;
-    throw new Fault('input.invalid', `Field validation failed: ${why}`);
+    throw new Fault('input.invalid', plain ? why : `Field validation failed: ${why}`);
   }
 }
 
@@ -142,7 +142,7 @@ export function parseFields(
     const name = aliases.get(key) ?? key;
     const field = Object.hasOwn(operation.fields, name) ? operation.fields[name] : undefined;
     if (field === undefined) unknown.push(key);
-    else if (value !== null) fields.set(name, parseOne(key, field, value));
+    else if (value !== null) fields.set(name, parseOne(key, field, value, operation.plainFieldErrors === true));
     else if (keepNull) fields.set(name, null);
   }
   for (const [name, field] of Object.entries(operation.fields)) {

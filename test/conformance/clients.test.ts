@@ -53,7 +53,7 @@ describe('node-vault', () => {
     const load = createRequire(import.meta.url);
     const commands = Object.keys(load('node-vault/src/commands.js') as object);
     const make = load('node-vault') as (options: object) => Record<string, Command> & {
-      write: (path: string, data: object) => Promise<unknown>;
+      write: (path: string, data: object, options?: object) => Promise<unknown>;
       read: (path: string) => Promise<{ data: unknown }>;
     };
     // A client takes over the token of some answers: each command has one of its own.
@@ -112,8 +112,12 @@ describe('node-vault', () => {
     passed.add('tokenRenewSelf');
     await own['tokenRevokeSelf']?.();
     passed.add('tokenRevokeSelf');
-    const wrapped = (await vault.write('sys/wrapping/wrap', { a: 1 }).catch(() => undefined)) as unknown;
-    expect(wrapped).toBeUndefined();
+    await expect(vault.write('sys/wrapping/wrap', { a: 1 })).rejects.toThrow('response wrapping');
+    const headers = { 'X-Vault-Wrap-TTL': '60' };
+    const { wrap_info: wrapped } = (await vault.write('sys/wrapping/wrap', { a: 1 }, { headers })) as {
+      wrap_info: { token: string };
+    };
+    expect(await run('unwrap', { token: wrapped.token })).toMatchObject({ data: { a: 1 } });
     await vault.write('secret/data/nv', { data: { k: 'v' } });
     await run('destroySecretVersions', {
       mountPoint: 'secret',
@@ -151,6 +155,9 @@ describe('@litehex/node-vault', () => {
       'mount',
       await vault.mount({ mountPath: 'lh', type: 'kv-v2', description: '', options: { version: '2' } } as never),
     );
+    good('tuneMount', await vault.tuneMount({ mountPath: 'lh', description: 'tuned' } as never));
+    expect(good('tune', await vault.tune({ mountPath: 'lh' } as never))).toMatchObject({ max_lease_ttl: 2764800 });
+    expect(good('listDevices', await vault.listDevices())).toMatchObject({ data: { 'log/': { type: 'holdfast' } } });
     good('engineInfo', await vault.engineInfo({ mountPath: 'lh' } as never));
     const at = { mountPath: 'lh', path: 'a' };
     good(

@@ -171,6 +171,7 @@ export const roleOperations: readonly Operation[] = [
   {
     ...COMMON,
     name: 'write-role',
+    plainFieldErrors: true,
     verb: 'write',
     summary: 'Write a token role; what is not named stays.',
     fields: FIELDS,

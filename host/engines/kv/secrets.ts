@@ -107,6 +107,7 @@ export const readMetadata: Operation = {
 
 export const writeMetadata: Operation = {
   name: 'write-metadata',
+  plainFieldErrors: true,
   pattern: 'metadata/*path',
   verb: 'write',
   summary: 'Set limits and custom metadata of a secret, before or after its first version.',
@@ -131,6 +132,7 @@ export const writeMetadata: Operation = {
 
 export const patchMetadata: Operation = {
   name: 'patch-metadata',
+  plainFieldErrors: true,
   pattern: 'metadata/*path',
   verb: 'patch',
   summary: 'Change limits and merge custom metadata of a secret; null removes or resets.',

@@ -68,6 +68,27 @@ describe('delete_version_after', () => {
   });
 });
 
+describe('a field of the wrong type', () => {
+  test.each([
+    ['secret/metadata/x', { max_versions: 'x' }, 'error converting input for field "max_versions": '],
+    [
+      'secret/config',
+      { max_versions: 'x' },
+      'Field validation failed: error converting input for field "max_versions": ',
+    ],
+    ['auth/token/roles/x', { orphan: 'x' }, 'error converting input for field "orphan": '],
+    [
+      'auth/token/create',
+      { renewable: 'x' },
+      'Field validation failed: error converting input for field "renewable": ',
+    ],
+  ])('%s %j', async (path, body, begins) => {
+    const refused = await box.send('write', path, body);
+    expect(status(refused)).toBe(400);
+    expect(errors(refused)[0]?.startsWith(begins)).toBe(true);
+  });
+});
+
 describe('a directory', () => {
   const write = (name: string): Promise<Outbound> => box.send('write', `secret/data/full/${name}`, { data: { k: 1 } });
 
