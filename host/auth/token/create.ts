@@ -169,6 +169,8 @@ async function create(
   );
   checkNames(wanted);
   const policies = role === undefined ? ownPolicies(context, wanted) : rolePolicies(role, wanted, context);
+  // A role's own lists bring names too.
+  if (role !== undefined) checkNames(policies);
   const isRoot = policies.includes('root');
   if (isRoot && !token.policies.includes('root'))
     refuse('root tokens may not be created without parent token being root');
