@@ -28,7 +28,7 @@ function sh(line: string): { readonly status: number | null; readonly out: strin
 }
 
 test('the README has a first ten minutes and a line for curl', () => {
-  expect(blocks.length).toBe(2);
+  expect(blocks.length).toBe(3);
   expect(blocks[0]?.split('\n').length).toBeGreaterThan(8);
 });
 
@@ -48,4 +48,11 @@ test('curl reads the secret', () => {
   const { status, out } = sh(blocks[1] ?? '');
   expect(status).toBe(0);
   expect(JSON.parse(out)).toMatchObject({ data: { data: { username: 'app', password: 'correct horse' } } });
+});
+
+test('every line about keys does what it says', () => {
+  for (const line of (blocks[2] ?? '').split('\n')) {
+    const { status, out } = sh(line);
+    expect([line, status, out.slice(0, 300)]).toEqual([line, 0, out.slice(0, 300)]);
+  }
 });
