@@ -39,6 +39,8 @@ export interface WholeBox {
   send(verb: Verb, path: string, body?: ValueMap, token?: string | null, more?: Partial<Inbound>): Promise<Outbound>;
   /** The same; @throws Error for an error answer */
   ok(verb: Verb, path: string, body?: ValueMap, token?: string | null, more?: Partial<Inbound>): Promise<Answer>;
+  /** Stops it and opens it again over the same folder. */
+  restart(): Promise<void>;
   end(): Promise<void>;
 }
 
@@ -126,20 +128,31 @@ export async function wholeBox(
     after: (delayMs, job) => real.after(delayMs, job),
     sleep: (delayMs) => real.sleep(delayMs),
   };
-  const { box, services, store, audit, stop } = await assemble(
-    data,
-    join(scratch, 'keyfile'),
-    clock,
-    log,
-    directoryEntriesMax,
-    segmentBytes,
-  );
-  const { rootToken, shares } = await box.initialise({ shares: 1, threshold: 1, keyfile: true });
+  const put = (): Promise<Assembled> =>
+    assemble(data, join(scratch, 'keyfile'), clock, log, directoryEntriesMax, segmentBytes);
+  let now = await put();
+  const { rootToken, shares } = await now.box.initialise({ shares: 1, threshold: 1, keyfile: true });
   const root = Buffer.from(rootToken.bytes).toString();
-  if (!(await box.unsealAutomatically())) throw new Error(`the box did not open: ${box.status().reasons.join('; ')}`);
-  const send = sender(services, () => root);
+  const open = async (): Promise<void> => {
+    if (await now.box.unsealAutomatically()) return;
+    throw new Error(`the box did not open: ${now.box.status().reasons.join('; ')}`);
+  };
+  await open();
+  const send: WholeBox['send'] = (...args) => sender(now.services, () => root)(...args);
   return {
-    ...{ box, services, store, audit, root, data, send },
+    get box() {
+      return now.box;
+    },
+    get services() {
+      return now.services;
+    },
+    get store() {
+      return now.store;
+    },
+    get audit() {
+      return now.audit;
+    },
+    ...{ root, data, send },
     share: Buffer.from(shares[0]?.bytes ?? []),
     skip: (ms) => {
       skipped += ms;
@@ -150,8 +163,13 @@ export async function wholeBox(
         throw new Error(`${args[0]} ${args[1]} was answered ${outbound.status}: ${outbound.errors.join('; ')}`);
       return outbound.answer;
     },
+    async restart() {
+      await now.stop();
+      now = await put();
+      await open();
+    },
     async end() {
-      await stop();
+      await now.stop();
       rmSync(scratch, { recursive: true, force: true });
     },
   };

@@ -160,6 +160,17 @@ describe('an engine that gets versions', () => {
     expect(status(await box.send('read', 'old/data/untouched'))).toBe(404);
   });
 
+  test('has them after a restart too', async () => {
+    await box.ok('write', 'sys/mounts/older', { type: 'kv' });
+    await box.ok('write', 'older/a', { k: 'v' });
+    await box.ok('write', 'sys/mounts/older/tune', { options: { version: '2' } });
+    const { created_time: created } = (await box.ok('read', 'older/metadata/a')).data ?? {};
+    await box.restart();
+    expect((await box.ok('read', 'older/data/a')).data).toMatchObject({ data: { k: 'v' } });
+    expect((await box.ok('read', 'older/metadata/a')).data?.['created_time']).toBe(created);
+    await box.ok('delete', 'sys/mounts/older');
+  });
+
   test('does not lose them again', async () => {
     const refused = await box.send('write', 'sys/mounts/old/tune', { options: { version: '1' } });
     expect(errors(refused)).toEqual(['cannot downgrade mount from version 2']);
