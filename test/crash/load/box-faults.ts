@@ -18,10 +18,18 @@ class Load {
   readonly codes: string[] = [];
   readonly #send: WholeBox['send'];
   readonly #job: FaultJob;
+  readonly #control: FaultControl;
 
-  constructor(send: WholeBox['send'], job: FaultJob) {
+  constructor(send: WholeBox['send'], job: FaultJob, control: FaultControl) {
     this.#send = send;
     this.#job = job;
+    this.#control = control;
+  }
+
+  /** From the first failure on no leaf can be written: nothing that is asked from now on may be answered. */
+  get logIsGone(): boolean {
+    const { suffix, times } = this.#job.plan;
+    return suffix !== 'store.mdb' && times === undefined && this.#control.look().hits > 0;
   }
 
   mark(text: string): void {
@@ -30,7 +38,9 @@ class Load {
 
   /** The answer, or undefined if it was refused because the disk fails; every other refusal is wrong. */
   async ask(...request: Parameters<WholeBox['send']>): Promise<Answer | undefined> {
+    const { logIsGone } = this;
     const outbound: Outbound = await this.#send(...request);
+    if (outbound.kind === 'answer' && logIsGone) this.wrong.push(`${request[1]} was answered, and no log holds it`);
     if (outbound.kind === 'answer') return outbound.answer;
     this.codes.push(String(outbound.status));
     if (outbound.status !== 503 && outbound.status !== 507) {
@@ -62,13 +72,10 @@ class Load {
 
   /** What must be answered while the disk still fails. */
   async whileItFails(): Promise<void> {
-    const { suffix, times } = this.#job.plan;
+    const { logIsGone } = this;
     const read = await this.#send('read', 'secret/data/load/base');
     const status = read.kind === 'answer' ? 200 : read.status;
-    const { kinds } = this.#job.plan;
-    const logIsGone = suffix !== 'store.mdb' && times === undefined && !kinds.includes('allocate');
-    if (logIsGone ? status !== 503 : status !== 200)
-      this.wrong.push(`a read was answered ${status} while the disk fails`);
+    if (status !== (logIsGone ? 503 : 200)) this.wrong.push(`a read was answered ${status} while the disk fails`);
     if (!logIsGone) return;
     const write = await this.#send('write', 'secret/data/load/refused', { data: { n: 0 } });
     if (write.kind === 'answer') this.wrong.push('a write was taken that no log holds');
@@ -86,6 +93,7 @@ async function run(job: FaultJob, control: FaultControl): Promise<FaultOutcome> 
     const load = new Load(
       sender(services, () => root),
       job,
+      control,
     );
     await load.change(0, 'kv base', 'write', 'secret/data/load/base', { data: { n: 0 } });
     control.arm(job.plan);
