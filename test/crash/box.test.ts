@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -15,6 +15,8 @@ const KILLS = Number(process.env['HOLDFAST_KILL_ROUNDS'] ?? 12);
 describe('the whole box', () => {
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-box-rig-'));
   const folder = join(scratch, 'data');
+  /** The same box before its load: what is killed begins without values that nobody there has acknowledged. */
+  const fresh = join(scratch, 'fresh');
   const keyfile = join(scratch, 'keyfile');
   const rootFile = join(scratch, 'root-token');
   const programs: string[] = [];
@@ -26,6 +28,7 @@ describe('the whole box', () => {
     const { rootToken } = await box.initialise({ shares: 1, threshold: 1, keyfile: true });
     writeFileSync(rootFile, rootToken.bytes, { mode: 0o600 });
     await stop();
+    cpSync(folder, fresh, { recursive: true });
     for (const name of ['box-load.ts', 'box-check.ts']) {
       programs.push(await bundle(join(import.meta.dirname, 'load', name)));
     }
@@ -62,14 +65,14 @@ describe('the whole box', () => {
       command: (round) => [
         process.execPath,
         programs[0] ?? '',
-        folder,
+        fresh,
         keyfile,
         rootFile,
         '100000',
         '4',
         String((round + 1) * 1_000_000),
       ],
-      folder,
+      folder: fresh,
       linesMax: 200,
       seed: 5,
       check: checker.check,
