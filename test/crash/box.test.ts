@@ -8,9 +8,9 @@ import { cutEverywhere } from './cuts.ts';
 import { killRounds } from './kill.ts';
 import { bundle, type RecordedRun, recordRun } from './record.ts';
 
-/** Points of the recorded run: a few hundred here, thousands in `npm run campaign -- power`. */
-const POINTS = Number(process.env['HOLDFAST_CUT_POINTS'] ?? 70);
-const KILLS = Number(process.env['HOLDFAST_KILL_ROUNDS'] ?? 12);
+/** Points of the recorded run: 200 here, each in three states, thousands in `npm run campaign -- power`. */
+const POINTS = Number(process.env['HOLDFAST_CUT_POINTS'] ?? 200);
+const KILLS = Number(process.env['HOLDFAST_KILL_ROUNDS'] ?? 60);
 
 describe('the whole box', () => {
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-box-rig-'));

@@ -6,14 +6,17 @@ import { Checker } from './checker.ts';
 import { killRounds } from './kill.ts';
 import { bundle } from './record.ts';
 
-test('a store killed 20 times on one folder keeps every acknowledged commit and opens again', async () => {
+/** With those of the whole box (box.test.ts) 200 in one run of the suite. */
+const ROUNDS = 140;
+
+test(`a store killed ${ROUNDS} times on one folder keeps every acknowledged commit and opens again`, async () => {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-kill-'));
   const load = await bundle(join(import.meta.dirname, 'load', 'store-load.ts'));
   const check = await bundle(join(import.meta.dirname, 'load', 'store-check.ts'));
   const checker = new Checker(check);
   try {
     const result = await killRounds({
-      rounds: 20,
+      rounds: ROUNDS,
       command: (round) => [process.execPath, load, folder, String(round + 1), '100000', '8'],
       folder,
       linesMax: 400,
@@ -26,4 +29,4 @@ test('a store killed 20 times on one folder keeps every acknowledged commit and 
     checker.close();
     for (const path of [folder, load, check]) rmSync(path, { recursive: true, force: true });
   }
-});
+}, 600_000);

@@ -3,7 +3,6 @@
  * that BOX_KEYFILE opens; BOX_ROOT is a file with its root token.
  */
 import { appendFileSync, copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Outbound } from '../../../host/ports/dispatch.ts';
 import type { Answer } from '../../../host/ports/engine.ts';
@@ -83,7 +82,8 @@ class Load {
 }
 
 async function run(job: FaultJob, control: FaultControl): Promise<FaultOutcome> {
-  const scratch = mkdtempSync(join(tmpdir(), 'holdfast-faults-'));
+  // Beside the marks: the parent removes it, also where this process dies.
+  const scratch = mkdtempSync(`${job.marks}-`);
   const keyfile = join(scratch, 'keyfile');
   copyFileSync(process.env['BOX_KEYFILE'] ?? '', keyfile);
   const root = readFileSync(process.env['BOX_ROOT'] ?? '', 'utf8').trim();
