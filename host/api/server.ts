@@ -316,11 +316,13 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   });
   const admit = (request: IncomingMessage, response: ServerResponse): void => {
     if (isRefused(request.socket)) return;
-    if (isOneUrl(request)) void listener(request, response);
-    else {
+    if (!isOneUrl(request)) {
       headRefused(request.socket);
       write(response, NO_URL, true);
-    }
+    } else if (request.method === 'HEAD') {
+      // Hono wraps the answer to a HEAD into one of its own, which node-server then cannot send a second time.
+      face.handle(request, response).catch(() => response.destroy());
+    } else void listener(request, response);
   };
   const started: { readonly server: Server; readonly address: string }[] = [];
   try {
