@@ -11,10 +11,13 @@ export function cpuSeconds(pid: number): number {
 const kib = (status: string, name: string): number => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
 const statusOf = (pid: number): string => readFileSync(`/proc/${pid}/status`, 'latin1');
 
-/** MiB that the process has for itself (RssAnon + RssShmem); the pages of mapped files are not counted. */
+/**
+ * MiB that the process has for itself (RssAnon + RssShmem, and what of it was swapped out: a machine that reclaims idle pages
+ * would make it look small); the pages of mapped files are not counted.
+ */
 export function privateMiB(pid: number): number {
   const status = statusOf(pid);
-  return (kib(status, 'RssAnon') + kib(status, 'RssShmem')) / 1024;
+  return (kib(status, 'RssAnon') + kib(status, 'RssShmem') + kib(status, 'VmSwap')) / 1024;
 }
 
 /** MiB of mapped file pages, shown beside. */

@@ -2,7 +2,7 @@
  * How much memory has the box for itself: new, idle with its secrets, under load, and after very many requests?
  *
  * Expected: V8's heap and core's fixed regions idle; under load the young generation and buffers come to it. What grows with
- * the number of requests is a leak. Counted are RssAnon and RssShmem; mapped pages of files (the store, the programs), which
+ * the number of requests is a leak. Counted are RssAnon, RssShmem and VmSwap; mapped pages of files (the store, the programs), which
  * the kernel takes back when it needs them, are shown beside. The bare hono server has its turn in the same run.
  */
 
