@@ -8,35 +8,47 @@ import { bundle } from './record.ts';
 /** Mounts are made in a namespace of their own, which ends with the process. */
 const NAMESPACES = [['-m'], ['-r', '-m']];
 
+/** The namespaces in which this machine lets us mount; undefined: in none. */
+function mountable(): readonly string[] | undefined {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-mount-'));
+  try {
+    return NAMESPACES.find((each) => {
+      return spawnSync('unshare', [...each, 'sh', '-c', `mount -t tmpfs none "$0"`, folder]).status === 0;
+    });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+const flags = mountable();
+
 function underSmallDisk(folder: string, megabytes: number, command: readonly string[]) {
   const script = `mount -t tmpfs -o size=${megabytes}m none "$0" && exec "$@"`;
   const inner = ['sh', '-c', script, folder, ...command];
-  const flags = NAMESPACES.find((each) => {
-    return spawnSync('unshare', [...each, 'sh', '-c', `mount -t tmpfs none "$0"`, folder]).status === 0;
-  });
-  if (flags === undefined) return undefined;
-  return spawnSync('unshare', [...flags, ...inner], { encoding: 'utf8', timeout: 120_000 });
+  return spawnSync('unshare', [...(flags ?? []), ...inner], { encoding: 'utf8', timeout: 120_000 });
 }
 
-test('a box on a full disk refuses writes, reads and revokes on, opens again, and takes writes once there is room', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'holdfast-full-'));
-  const program = await bundle(join(import.meta.dirname, 'load', 'box-full.ts'));
-  try {
-    const run = underSmallDisk(folder, 32, [process.execPath, program, folder]);
-    if (run === undefined) {
-      // The same calls fail in fault.test.ts without a mount.
-      console.log('this machine lets nobody mount: a really full disk was not tried');
-      return;
+/** Shows as a skip where nobody may mount, and fails in CI. The same calls fail in fault.test.ts without a mount. */
+const onFullDisk = test.skipIf(flags === undefined && process.env['CI'] === undefined);
+
+onFullDisk(
+  'a box on a full disk refuses writes, reads and revokes on, opens again, and takes writes once there is room',
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'holdfast-full-'));
+    const program = await bundle(join(import.meta.dirname, 'load', 'box-full.ts'));
+    try {
+      const run = underSmallDisk(folder, 32, [process.execPath, program, folder]);
+      expect(flags, 'this machine lets nobody mount, as root or in a user namespace').toBeDefined();
+      expect([run.status, run.stderr]).toEqual([0, '']);
+      const seen = JSON.parse(run.stdout);
+      expect(seen).toMatchObject({ opened: [true, true], unread: [], unreadAfter: [], revoked: [200, 200], ok: true });
+      expect(seen.acked).toBeGreaterThan(100);
+      expect(new Set(seen.refused)).toEqual(new Set([507]));
+      // Opened again the disk is as full as it was; with room it takes writes, and nothing acknowledged is missing.
+      expect(seen).toMatchObject({ still: 507, again: 200, missing: [] });
+    } finally {
+      rmSync(program, { force: true });
+      rmSync(folder, { recursive: true, force: true });
     }
-    expect([run.status, run.stderr]).toEqual([0, '']);
-    const seen = JSON.parse(run.stdout);
-    expect(seen).toMatchObject({ opened: [true, true], unread: [], unreadAfter: [], revoked: [200, 200], ok: true });
-    expect(seen.acked).toBeGreaterThan(100);
-    expect(new Set(seen.refused)).toEqual(new Set([507]));
-    // Opened again the disk is as full as it was; with room it takes writes, and nothing acknowledged is missing.
-    expect(seen).toMatchObject({ still: 507, again: 200, missing: [] });
-  } finally {
-    rmSync(program, { force: true });
-    rmSync(folder, { recursive: true, force: true });
-  }
-}, 150_000);
+  },
+  150_000,
+);
