@@ -12,7 +12,7 @@ interface History {
   tried: (number | undefined)[];
 }
 
-/** @param marks `try N KIND NAME` and `ack N KIND NAME`, in order; N is `gone` where the name is to be there no more */
+/** @param marks `try N KIND NAME` and `ack N KIND NAME [REQUEST]`, in order; N is `gone` where the name is to be there no more */
 function historiesOf(marks: readonly string[]): Map<string, History> {
   const all = new Map<string, History>();
   for (const mark of marks) {
@@ -47,6 +47,26 @@ async function numberOf(send: WholeBox['send'], kind: string, name: string): Pro
   return Number(/n\/(\d+)/.exec(String(data['policy']))?.[1]);
 }
 
+/** Requests whose response leaf is in the log of an open box. */
+async function answeredIn(send: WholeBox['send'], size: number): Promise<ReadonlySet<string>> {
+  const found = new Set<string>();
+  for (let from = 0; from < size; ) {
+    const outbound = await send('read', 'sys/audit-log/entries', { from: String(from) });
+    const raw = outbound.kind === 'answer' ? outbound.answer.raw : undefined;
+    const lines = raw !== undefined && 'body' in raw ? String(raw.body).split('\n').slice(0, -1) : [];
+    if (lines.length === 0) throw new Error(`the log gives no line ${from}`);
+    for (const line of lines) {
+      const { type, request } = JSON.parse(line) as {
+        readonly type?: string;
+        readonly request?: { readonly id?: string };
+      };
+      if (type === 'response' && request?.id !== undefined) found.add(request.id);
+    }
+    from += lines.length;
+  }
+  return found;
+}
+
 async function checkBox(folder: string, marks: readonly string[]): Promise<string[]> {
   const wrong: string[] = [];
   const [keyfile = '', rootFile = ''] = [process.env['BOX_KEYFILE'], process.env['BOX_ROOT']];
@@ -54,7 +74,7 @@ async function checkBox(folder: string, marks: readonly string[]): Promise<strin
   const ownKey = join(scratch, 'keyfile');
   copyFileSync(keyfile, ownKey);
   try {
-    const { box, services, stop } = await assemble(folder, ownKey);
+    const { box, services, audit, stop } = await assemble(folder, ownKey);
     try {
       if (!(await box.unsealAutomatically())) return [`it does not open: ${box.status().reasons.join('; ')}`];
       const root = readFileSync(rootFile, 'utf8').trim();
@@ -65,6 +85,15 @@ async function checkBox(folder: string, marks: readonly string[]): Promise<strin
         const possible = [acked, ...tried];
         if (!possible.includes(value))
           wrong.push(`${what} is ${value}, acknowledged ${acked}, tried ${tried.join(', ')}`);
+      }
+      const acknowledged = marks.flatMap((mark) => {
+        const [word, , , , request] = mark.split(' ');
+        return word === 'ack' && request !== undefined ? [request] : [];
+      });
+      if (acknowledged.length > 0) {
+        const answered = await answeredIn(send, audit.size);
+        for (const request of acknowledged)
+          if (!answered.has(request)) wrong.push(`${request} was answered before its leaf was on disk`);
       }
       const more = await send('write', 'secret/data/after', { data: { the: 'cut' } });
       if (more.kind === 'error') wrong.push(`a write after the cut was answered ${more.status}`);

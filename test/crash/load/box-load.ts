@@ -34,9 +34,10 @@ async function main(): Promise<void> {
             : (['write', 'auth/token/create', { id: `t${n}`, policies: ['default'], ttl: '1h' }] as const);
       const key = kind < 6 ? `kv ${slot}` : kind < 8 ? `policy ${slot}` : `token t${n}`;
       say(`try ${n} ${key}`);
-      const outbound = await send(verb, path, body);
+      const id = `load-${n}`;
+      const outbound = await send(verb, path, body, root, { id });
       if (outbound.kind === 'error') throw new Error(`${path} was answered ${outbound.status}`);
-      say(`ack ${n} ${key}`);
+      say(`ack ${n} ${key} ${id}`);
     }
   };
   await Promise.all(Array.from({ length: Number(inFlight) }, (_, own) => worker(own)));
