@@ -145,7 +145,7 @@ function rowsOf(counts: Counts, names: readonly Name[], what: What, connections:
       unit: 'requests a CPU second',
       ours: perCpu(own),
       rivals: Object.fromEntries(results.map(([name, result]) => [name, perCpu(result)])),
-      ratio: toHono,
+      ...(Number.isNaN(toHono) ? {} : { ratio: toHono }),
       ...(reached ? { reach: `>= ${REACH_HONO}x hono`, met: toHono >= REACH_HONO } : {}),
       note: `${own.cpuMicrosPerRequest ?? '?'} us CPU a request; ${noteOf([['ours', own], ...results])}`,
     },
