@@ -1,6 +1,7 @@
 /** The facade over core's exports: what core/types.ts promises, byte by byte. */
 import { encodeDeclarations, SYSTEM_TABLES } from './declare.ts';
-import { encodeParameters } from './parameters.ts';
+import { KeyCalls } from './key-calls.ts';
+import { batchBytes, encodeParameters } from './parameters.ts';
 import { parsePeer } from './peer.ts';
 import type {
   AuditGroup,
@@ -9,11 +10,7 @@ import type {
   Core,
   DecideInput,
   Decision,
-  FreshnessInfo,
-  FreshnessState,
   Job,
-  KeyringChange,
-  KeyringInfo,
   NameEntry,
   Routed,
   SealedRow,
@@ -21,7 +18,7 @@ import type {
   TypeDeclaration,
   Verdict,
 } from './types.ts';
-import { coreFault, Wasm, type WasmOptions } from './wasm.ts';
+import { coreFault } from './wasm.ts';
 
 /** Key of the one row of table `keyring`, and of table `freshness`. */
 export const KEYRING_KEY: Uint8Array = Buffer.from('keyring', 'ascii');
@@ -42,7 +39,6 @@ const CAPABILITY_BITS: Readonly<Record<number, Capability>> = {
 const CAPABILITY_ROOT = 256;
 const CAPABILITY_DENY = 1;
 const GRANTING_AT = 32 * 1024;
-const EMPTY = new Uint8Array(0);
 const NONE = -1;
 
 interface MountEntry {
@@ -52,114 +48,29 @@ interface MountEntry {
   readonly type: string;
 }
 
-/** Bytes of a batch token, if its text is `hvb.` and canonical base64url. */
-function batchBytes(text: string): Uint8Array | undefined {
-  if (!text.startsWith('hvb.')) return undefined;
-  const bytes = Buffer.from(text.slice(4), 'base64url');
-  return bytes.toString('base64url') === text.slice(4) ? bytes : EMPTY;
-}
-
-export class Facade implements Core {
-  readonly #wasm: Wasm;
+export class Facade extends KeyCalls implements Core {
   /** By core's mount index: what route answers with. */
   readonly #mounts = new Map<number, MountEntry>();
   /** By mount id in hex: what was loaded. */
   readonly #loaded = new Map<string, MountEntry>();
 
-  constructor(options: WasmOptions) {
-    this.#wasm = new Wasm(options);
-  }
-
   declare(types: readonly TypeDeclaration[]): void {
-    const w = this.#wasm.start().bytes(encodeDeclarations(types));
+    const w = this.wasm.start().bytes(encodeDeclarations(types));
     w.check(w.exports.declare(w.position));
   }
 
-  // keyring ------------------------------------------------------------------------------------
-  get sealed(): boolean {
-    return this.#wasm.dead || this.#wasm.exports.isSealed() !== 0;
-  }
-
-  createKeyring(applianceId: Uint8Array, nowMs: number): Uint8Array {
-    if (applianceId.length !== 16) throw coreFault('argument');
-    const w = this.#wasm.start().bytes(applianceId);
-    w.check(w.ready(4096).createKeyring(nowMs));
-    return w.copy(0, w.result(0));
-  }
-
-  #slotInput(dh: Uint8Array, enc: Uint8Array, recipient: Uint8Array, context: Uint8Array): Wasm {
-    if (dh.length !== 32 || enc.length !== 32 || recipient.length !== 32 || context.length > 4096) {
-      throw coreFault('argument');
-    }
-    return this.#wasm.start().bytes(dh).bytes(enc).bytes(recipient).bytes(context);
-  }
-
-  wrapRoot(dh: Uint8Array, enc: Uint8Array, recipient: Uint8Array, context: Uint8Array): Uint8Array {
-    this.#wasm.ready(512);
-    const w = this.#slotInput(dh, enc, recipient, context);
-    w.check(w.exports.wrapRoot(context.length));
-    return w.copy(0, w.result(0));
-  }
-
-  unwrapRoot(dh: Uint8Array, enc: Uint8Array, recipient: Uint8Array, context: Uint8Array, wrapped: Uint8Array): void {
-    const w = this.#slotInput(dh, enc, recipient, context).bytes(wrapped);
-    w.check(w.exports.unwrapRoot(context.length, wrapped.length));
-  }
-
-  openKeyring(row: Uint8Array): KeyringInfo {
-    const w = this.#wasm.start().bytes(row);
-    w.check(w.exports.openKeyring(row.length));
-    return this.keyringInfo();
-  }
-
-  keyringInfo(): KeyringInfo {
-    const w = this.#wasm;
-    w.check(w.exports.keyringInfo());
-    const count = w.result(3);
-    const out = Buffer.from(w.copy(0, 16 + count * 12 + w.result(4)));
-    const epochs = Array.from({ length: count }, (_, i) => ({
-      epoch: out.readUInt32BE(16 + i * 12),
-      installedMs: Number(out.readBigUInt64BE(20 + i * 12)),
-    }));
-    return {
-      generation: w.result(0),
-      rootGeneration: w.result(1),
-      applianceId: Uint8Array.from(out.subarray(0, 16)),
-      epoch: w.result(2),
-      epochs,
-      slots: Uint8Array.from(out.subarray(16 + count * 12)),
-    };
-  }
-
-  stageKeyring(change: KeyringChange): Uint8Array {
-    const w = this.#wasm.start();
-    w.ready(1024);
-    const { slots, newEpoch = false, newRoot = false, retireEpoch = 0, nowMs } = change;
-    if (slots !== undefined) w.bytes(slots);
-    const length = slots === undefined ? NONE : slots.length;
-    w.check(w.exports.stageKeyring(length, Number(newEpoch), Number(newRoot), retireEpoch, nowMs));
-    return w.copy(0, w.result(0));
-  }
-
-  adoptStaged(): void {
-    this.#wasm.check(this.#wasm.exports.adoptStaged());
-  }
-
-  discardStaged(): void {
-    this.#wasm.exports.discardStaged();
-  }
-
+  // keys: key-calls.ts -------------------------------------------------------------------------
   seal(): void {
     this.#mounts.clear();
     this.#loaded.clear();
-    if (!this.#wasm.dead) this.#wasm.exports.seal();
-    this.#wasm.drained();
+    if (!this.wasm.dead) this.wasm.exports.seal();
+    this.wasm.drained();
   }
 
   // tables that the gate decides with ----------------------------------------------------------------
   loadMount(key: Uint8Array, row: Uint8Array): void {
     if (key.length !== 16) throw coreFault('argument');
-    const w = this.#wasm.start().bytes(key).bytes(row);
+    const w = this.wasm.start().bytes(key).bytes(row);
     w.check(w.exports.loadMount(row.length));
     const payload = Buffer.from(w.out(0, row.length - 45));
     const typeEnd = 19 + (payload[18] ?? 0);
@@ -175,29 +86,29 @@ export class Facade implements Core {
   }
 
   dropMount(mountId: Uint8Array): void {
-    const w = this.#wasm.start().bytes(mountId);
+    const w = this.wasm.start().bytes(mountId);
     w.check(w.exports.dropMount());
     this.#mounts.clear();
     this.#loaded.delete(Buffer.from(mountId).toString('hex'));
   }
 
   beginPolicies(): void {
-    this.#wasm.check(this.#wasm.exports.beginPolicies());
+    this.wasm.check(this.wasm.exports.beginPolicies());
   }
 
   addPolicy(key: Uint8Array, row: Uint8Array): void {
     if (key.length !== 16) throw coreFault('argument');
-    const w = this.#wasm.start().bytes(key).bytes(row);
+    const w = this.wasm.start().bytes(key).bytes(row);
     w.check(w.exports.addPolicy(row.length));
   }
 
   commitPolicies(): void {
-    this.#wasm.check(this.#wasm.exports.commitPolicies());
+    this.wasm.check(this.wasm.exports.commitPolicies());
   }
 
   // a request ------------------------------------------------------------------------------------
   route(path: string): Routed {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     const length = w.text(path);
     w.check(w.exports.route(length));
     const index = w.result(0);
@@ -223,7 +134,7 @@ export class Facade implements Core {
   }
 
   begin(operation: number, token: string | undefined): Begun {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     const text = token ?? '';
     const textLength = w.text(text);
     const batch = batchBytes(text);
@@ -237,7 +148,7 @@ export class Facade implements Core {
   }
 
   decide(input: DecideInput): Decision {
-    const w = this.#wasm;
+    const w = this.wasm;
     w.start().ready(64);
     const { tokenRow, existenceRow, parameters, peer } = input;
     if (tokenRow !== undefined) w.bytes(tokenRow);
@@ -277,21 +188,21 @@ export class Facade implements Core {
   }
 
   #granting(count: number): number[] {
-    const bytes = this.#wasm.out(GRANTING_AT, GRANTING_AT + count * 2);
+    const bytes = this.wasm.out(GRANTING_AT, GRANTING_AT + count * 2);
     const positions: number[] = [];
     for (let at = 0; at < bytes.length; at += 2) positions.push((bytes[at] ?? 0) + (bytes[at + 1] ?? 0) * 256);
     return positions;
   }
 
   tokenPayload(grant: number): Uint8Array | undefined {
-    const w = this.#wasm;
+    const w = this.wasm;
     w.check(w.exports.tokenPayload(grant));
     const length = w.result(0);
     return length === 0 ? undefined : w.copy(0, length);
   }
 
   capabilities(_grant: number, tokenRowPayload: Uint8Array, path: string): string[] {
-    const w = this.#wasm.start().bytes(tokenRowPayload);
+    const w = this.wasm.start().bytes(tokenRowPayload);
     const length = w.text(path);
     w.check(w.exports.capabilities(tokenRowPayload.length, length));
     const bits = w.result(0);
@@ -304,19 +215,19 @@ export class Facade implements Core {
   }
 
   systemGrant(job: Job, mountId: Uint8Array | undefined, nowMs: number, deadlineMs: number): number {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     if (mountId !== undefined) w.bytes(mountId);
     w.check(w.exports.systemGrant(JOBS.indexOf(job), mountId === undefined ? 0 : 1, nowMs, deadlineMs));
     return w.result64(0);
   }
 
   endGrant(grant: number): void {
-    this.#wasm.check(this.#wasm.exports.finishGrant(grant));
+    this.wasm.check(this.wasm.exports.finishGrant(grant));
   }
 
   // inside a grant ---------------------------------------------------------------------------------
   locate(grant: number, path: string, suffix: Uint8Array): Uint8Array {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     const length = w.text(path);
     w.bytes(suffix);
     w.check(w.exports.locate(grant, length, suffix.length));
@@ -324,13 +235,13 @@ export class Facade implements Core {
   }
 
   open(grant: number, row: Uint8Array): Uint8Array {
-    const w = this.#wasm.start().bytes(row);
+    const w = this.wasm.start().bytes(row);
     w.check(w.exports.open(grant, row.length));
     return w.out(0, w.result(0));
   }
 
   sealRecord(grant: number, path: string, suffix: Uint8Array, payload: Uint8Array): SealedRow {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     w.ready(64);
     const length = w.text(path);
     w.bytes(suffix).bytes(payload);
@@ -341,39 +252,39 @@ export class Facade implements Core {
   }
 
   locateNames(grant: number, path: string): Uint8Array {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     w.check(w.exports.locateNames(grant, w.text(path)));
     return w.copy(0, 16);
   }
 
   openName(grant: number, key: Uint8Array, row: Uint8Array): NameEntry {
     if (key.length !== 32) throw coreFault('argument');
-    const w = this.#wasm.start().bytes(key).bytes(row);
+    const w = this.wasm.start().bytes(key).bytes(row);
     w.check(w.exports.openName(grant, row.length));
     return { name: w.outText(0, w.result(0)), directory: w.result(1) === 1 };
   }
 
   nameKey(grant: number, path: string, directory: boolean): Uint8Array {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     w.check(w.exports.nameKey(grant, w.text(path), Number(directory)));
     return w.copy(0, 32);
   }
 
   sealName(grant: number, path: string, directory: boolean): SealedRow {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     w.ready(64);
     w.check(w.exports.sealName(grant, w.text(path), Number(directory)));
     return { key: w.copy(0, 32), row: w.copy(40, 40 + w.result(0)) };
   }
 
   openTable(grant: number, table: SystemTable, key: Uint8Array, row: Uint8Array): Uint8Array {
-    const w = this.#wasm.start().bytes(key).bytes(row);
+    const w = this.wasm.start().bytes(key).bytes(row);
     w.check(w.exports.openTable(grant, SYSTEM_TABLES[table], key.length, row.length));
     return w.out(0, w.result(0));
   }
 
   sealTable(grant: number, table: SystemTable, key: Uint8Array, payload: Uint8Array): Uint8Array {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     w.ready(64);
     w.bytes(key).bytes(payload);
     w.check(w.exports.sealTable(grant, SYSTEM_TABLES[table], key.length, payload.length));
@@ -381,34 +292,34 @@ export class Facade implements Core {
   }
 
   blindKey(table: SystemTable, name: string): Uint8Array {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     w.check(w.exports.blindKey(SYSTEM_TABLES[table], w.text(name)));
     return w.copy(0, 16);
   }
 
   // tokens ------------------------------------------------------------------------------------------
   newToken(grant: number, kind: 'service' | 'recovery'): { readonly text: string; readonly id: Uint8Array } {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     w.ready(256);
     w.check(w.exports.newToken(grant, kind === 'recovery' ? 1 : 0));
     return { text: w.outLatin1(0, 28), id: w.copy(28, 44) };
   }
 
   newAccessor(): string {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     w.ready(256);
     w.check(w.exports.newAccessor());
     return w.outLatin1(0, 24);
   }
 
   tokenId(text: string): Uint8Array {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     w.check(w.exports.tokenId(w.text(text)));
     return w.copy(0, 16);
   }
 
   sealBatchToken(grant: number, payload: Uint8Array): string {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     w.ready(64);
     w.bytes(payload);
     w.check(w.exports.sealBatchToken(grant, payload.length));
@@ -417,20 +328,20 @@ export class Facade implements Core {
 
   openBatchToken(grant: number, text: string): Uint8Array {
     const bytes = batchBytes(text) ?? EMPTY;
-    const w = this.#wasm.start().bytes(bytes);
+    const w = this.wasm.start().bytes(bytes);
     w.check(w.exports.openBatchToken(grant, bytes.length));
     return w.copy(0, w.result(0));
   }
 
   // audit log -----------------------------------------------------------------------------------------
   auditStart(size: number, frontier: Uint8Array): { readonly root: Uint8Array } {
-    const w = this.#wasm.start().bytes(frontier);
+    const w = this.wasm.start().bytes(frontier);
     w.check(w.exports.auditStart(size, frontier.length));
     return { root: w.copy(0, 32) };
   }
 
   leaf(grant: number, phase: 'request' | 'response' | 'note', timeText: string, rest: string): number {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     const timeLength = w.text(timeText);
     const restLength = w.text(rest);
     w.check(w.exports.leaf(grant, PHASES[phase], timeLength, restLength));
@@ -438,7 +349,7 @@ export class Facade implements Core {
   }
 
   auditHmac(accessor: string, value: string | Uint8Array): string {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     const accessorLength = w.text(accessor);
     const length = typeof value === 'string' ? w.text(value) : value.length;
     if (typeof value !== 'string') w.bytes(value);
@@ -447,11 +358,11 @@ export class Facade implements Core {
   }
 
   get auditPending(): number {
-    return this.#wasm.exports.auditPending();
+    return this.wasm.exports.auditPending();
   }
 
   auditFlush(into?: Uint8Array): AuditGroup | undefined {
-    const w = this.#wasm.start();
+    const w = this.wasm.start();
     w.check(w.ready(64).auditFlush());
     const length = w.result(4);
     if (length === 0) return undefined;
@@ -471,124 +382,14 @@ export class Facade implements Core {
   }
 
   auditMark(bytes: Uint8Array): { readonly size: number; readonly root: Uint8Array } {
-    const w = this.#wasm.start().bytes(bytes);
+    const w = this.wasm.start().bytes(bytes);
     w.check(w.exports.auditMark(bytes.length));
     return { size: w.result64(0), root: w.copy(0, 32) };
   }
 
   auditOpenFrame(grant: number, bytes: Uint8Array): { readonly firstSeq: number; readonly lines: Uint8Array } {
-    const w = this.#wasm.start().bytes(bytes);
+    const w = this.wasm.start().bytes(bytes);
     w.check(w.exports.auditOpenFrame(grant, bytes.length));
     return { firstSeq: w.result64(0), lines: w.copy(0, w.result(2)) };
-  }
-
-  // freshness ------------------------------------------------------------------------------------------
-  openFreshness(row: Uint8Array): FreshnessInfo {
-    const w = this.#wasm.start().bytes(row);
-    w.check(w.exports.openFreshness(row.length));
-    const count = w.result(8);
-    const out = Buffer.from(w.copy(0, 32 + count * 24));
-    const counters = Array.from({ length: count }, (_, i): [string, number] => {
-      const at = 32 + i * 24;
-      return [out.toString('hex', at, at + 16), Number(out.readBigUInt64BE(at + 16))];
-    });
-    return {
-      keyringGeneration: w.result(0),
-      rowCount: w.result64(2),
-      checkpointSize: w.result64(4),
-      timeHighWaterMs: w.result64(6),
-      checkpointRoot: Uint8Array.from(out.subarray(0, 32)),
-      counters: Object.fromEntries(counters),
-    };
-  }
-
-  foldChange(table: number, key: Uint8Array, before: Uint8Array | undefined, after: Uint8Array | undefined): void {
-    const w = this.#wasm.start().bytes(key);
-    if (before !== undefined) w.bytes(before);
-    if (after !== undefined) w.bytes(after);
-    w.check(w.exports.foldChange(table, key.length, before?.length ?? NONE, after?.length ?? NONE));
-  }
-
-  sealFreshness(state: FreshnessState, withStaged = false): Uint8Array {
-    const counters = Object.entries(state.counters);
-    const w = this.#wasm.start();
-    w.ready(64);
-    w.bytes(state.checkpointRoot).byte(counters.length);
-    for (const [id, count] of counters) w.bytes(Buffer.from(id, 'hex')).u64(count);
-    w.check(w.exports.sealFreshness(state.checkpointSize, state.timeHighWaterMs, Number(withStaged)));
-    return w.copy(0, w.result(0));
-  }
-
-  adoptFreshness(): void {
-    this.#wasm.exports.adoptFreshness();
-  }
-
-  discardFreshness(): void {
-    this.#wasm.exports.discardFreshness();
-  }
-
-  renewStart(): void {
-    this.#wasm.check(this.#wasm.exports.renewStart());
-  }
-
-  renewRow(table: number, key: Uint8Array, value: Uint8Array): void {
-    const w = this.#wasm.start().bytes(key).bytes(value);
-    w.check(w.exports.renewRow(table, key.length, value.length));
-  }
-
-  reseal(grant: number, table: number, key: Uint8Array, row: Uint8Array): Uint8Array | undefined {
-    const w = this.#wasm.start();
-    w.ready(64);
-    w.bytes(key).bytes(row);
-    w.check(w.exports.reseal(grant, table, key.length, row.length));
-    const length = w.result(0);
-    return length === 0 ? undefined : w.copy(0, length);
-  }
-
-  verifyStart(row: Uint8Array): void {
-    const w = this.#wasm.start().bytes(row);
-    w.check(w.exports.verifyStart(row.length));
-  }
-
-  verifyRow(table: number, key: Uint8Array, value: Uint8Array): void {
-    const w = this.#wasm.start().bytes(key).bytes(value);
-    w.check(w.exports.verifyRow(table, key.length, value.length));
-  }
-
-  verifyEnd(): boolean {
-    this.#wasm.check(this.#wasm.exports.verifyEnd());
-    return this.#wasm.result(0) === 1;
-  }
-
-  // plain tools ------------------------------------------------------------------------------------------
-  sha256(data: Uint8Array): Uint8Array {
-    const w = this.#wasm.start().bytes(data);
-    w.exports.hash(data.length);
-    return w.copy(0, 32);
-  }
-
-  shamirSplit(secret: Uint8Array, shares: number, threshold: number): Uint8Array[] {
-    const w = this.#wasm
-      .start()
-      .bytes(secret)
-      .bytes(this.#wasm.random(Math.max(0, threshold - 1) * secret.length));
-    w.check(w.exports.shamirSplit(secret.length, shares, threshold));
-    const size = secret.length + 1;
-    const split = Array.from({ length: shares }, (_, i) => w.copy(i * size, (i + 1) * size));
-    w.exports.wipeOut(shares * size);
-    return split;
-  }
-
-  shamirCombine(shares: readonly Uint8Array[]): Uint8Array {
-    const size = shares[0]?.length ?? 0;
-    const w = this.#wasm.start();
-    for (const share of shares) {
-      if (share.length !== size) throw coreFault('argument');
-      w.bytes(share);
-    }
-    w.check(w.exports.shamirCombine(size, shares.length));
-    const secret = w.copy(0, size - 1);
-    w.exports.wipeOut(size);
-    return secret;
   }
 }

@@ -1,4 +1,4 @@
-/** Parameters of a request as the policy module reads them (core/spec/policy.md, Parameters). */
+/** What a request presents, as core reads it: parameters (core/spec/policy.md, Parameters) and batch tokens. */
 import type { Parameter } from './types.ts';
 
 /** Names and values as core/spec/policy.md encodes them. */
@@ -17,4 +17,13 @@ export function encodeParameters(parameters: readonly Parameter[]): Buffer {
     parts.push(sizes.subarray(0, 2), nameBytes, sizes.subarray(2), valueBytes);
   }
   return Buffer.concat(parts);
+}
+
+const EMPTY = new Uint8Array(0);
+
+/** Bytes of a batch token, if its text is `hvb.` and canonical base64url. */
+export function batchBytes(text: string): Uint8Array | undefined {
+  if (!text.startsWith('hvb.')) return undefined;
+  const bytes = Buffer.from(text.slice(4), 'base64url');
+  return bytes.toString('base64url') === text.slice(4) ? bytes : EMPTY;
 }

@@ -41,7 +41,15 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'core/declare.ts': ['core/types.ts'],
   'core/parameters.ts': ['core/types.ts'],
   'core/peer.ts': [],
-  'core/facade.ts': ['core/types.ts', 'core/wasm.ts', 'core/declare.ts', 'core/parameters.ts', 'core/peer.ts'],
+  'core/key-calls.ts': ['core/types.ts', 'core/wasm.ts'],
+  'core/facade.ts': [
+    'core/types.ts',
+    'core/wasm.ts',
+    'core/key-calls.ts',
+    'core/declare.ts',
+    'core/parameters.ts',
+    'core/peer.ts',
+  ],
   'core/index.ts': ['core/types.ts', 'core/wasm.ts', 'core/facade.ts'],
   'host/json.ts': ['host/fault.ts', 'host/ports'],
   'host/fault.ts': [],
@@ -127,7 +135,7 @@ const WORDS: readonly { readonly word: RegExp; readonly except: readonly string[
 
 const SILENCED = /@ts-(ignore|expect-error|nocheck)|biome-ignore|eslint-disable/;
 const UNFINISHED = /\b(TODO|FIXME|XXX|HACK)\b/;
-const LINES_MAX = 600;
+const LINES_MAX = 450;
 
 /** Comments may name what code may not say. */
 const codeOf = (text: string): string => text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/.*$/gm, '$1');

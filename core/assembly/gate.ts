@@ -20,7 +20,6 @@ import {
   TABLE_RECORD,
   TABLE_TOKEN,
   TABLE_WRAP,
-  TOKEN_PAYLOAD_SIZE_MAX,
   VERB_DELETE,
   VERB_HELP,
   VERB_LIST,
@@ -32,7 +31,6 @@ import {
   VERDICT_POLICY,
   VERDICT_TOKEN,
 } from './abi';
-import { tokenHmac } from './audit/leaf';
 import { copy, loadU16, wipe } from './bytes';
 import {
   CAPABILITY,
@@ -41,7 +39,6 @@ import {
   DEADLINE,
   endGrant,
   FLAG_CREATE,
-  FLAG_JOB,
   FLAG_REFUSED,
   FLAG_ROOT,
   FLAG_TOKEN,
@@ -59,7 +56,6 @@ import {
   RELATIVE,
   SLASHED,
   STATE,
-  STATE_ACTIVE,
   STATE_DECIDED,
   TOKEN,
   TOKEN_HMAC_HEX,
@@ -71,7 +67,7 @@ import {
 } from './grants';
 import { isOpen } from './keyring';
 import { IN, OPENED, OUT, REQUEST, setResult, setResult64 } from './memory';
-import { findMount, mountId, mountIsLive, mountPathLength, mountSubkey, mountType, routeMount } from './mounts';
+import { mountId, mountIsLive, mountPathLength, mountSubkey, mountType, routeMount } from './mounts';
 import { recordKey } from './names';
 import {
   CAPTURES,
@@ -108,41 +104,30 @@ import {
   policyGranting,
   policyParameters,
 } from './policy/index';
-import { noMount, openRow, sealRow } from './sealed-row';
 import {
-  cidrsOf,
-  isAlive,
-  isRootName,
-  isTokenText,
-  isWithin,
-  isZero16,
-  keyedId,
-  openBatch,
-  spend,
-  TOKEN_MOUNT,
-  TOKEN_PARENT,
-  TOKEN_POLICIES,
-  TOKEN_TYPE,
-  TYPE_BATCH,
-} from './tokens';
+  HMAC_HEX,
+  isGood,
+  KIND_BATCH,
+  KIND_NONE,
+  KIND_SERVICE,
+  kind,
+  present,
+  TOKEN_KEY,
+  tokenLength,
+} from './presented';
+import { noMount, openRow, sealRow } from './sealed-row';
+import { cidrsOf, isRootName, spend, TOKEN_POLICIES } from './tokens';
 
 // The request between route and decide.
 const SLASH: u32 = 0x2f;
 const ROUTED_PATH: usize = REQUEST;
 const FILLED: usize = REQUEST + 8704;
 const SET: usize = REQUEST + 17_408;
-const TOKEN_KEY: usize = REQUEST + 18_432;
 const EXISTENCE: usize = REQUEST + 18_448;
-const HMAC_HEX: usize = REQUEST + 18_496;
-const PARENT: usize = OPENED + 16_384;
 
 const STAGE_NONE: u32 = 0;
 const STAGE_ROUTED: u32 = 1;
 const STAGE_BEGUN: u32 = 2;
-const KIND_NONE: u32 = 0;
-const KIND_SERVICE: u32 = 1;
-const KIND_BATCH: u32 = 2;
-const KIND_BAD: u32 = 3;
 
 let stage: u32 = STAGE_NONE;
 let pathLength: u32 = 0;
@@ -150,11 +135,8 @@ let relative: u32 = 0;
 let slashed = false;
 let mount: u32 = 0;
 let op: usize = 0;
-let kind: u32 = KIND_NONE;
-let batchLength: u32 = 0;
 let existenceLength: u32 = 0;
 let capability: u32 = 0;
-let tokenLength: u32 = 0;
 
 /** IN: the path. Results: mount index, where the relative path begins, its trailing slash, length. */
 export function route(length: u32): u32 {
@@ -192,28 +174,8 @@ export function begin(number: u32, textLength: u32, binaryLength: u32, isBatch: 
   const isList = operationVerb(op) == VERB_LIST;
   if (slashed && !isList && (operationFlags(op) & OP_SLASH) == 0) return BAD_PATH;
   if (!matchPattern(patternOf(op), ROUTED_PATH + relative, pathLength - relative, isList)) return DENIED;
-  let given: u32 = 0;
-  kind = KIND_NONE;
-  if ((operationFlags(op) & OP_OPEN) == 0 && textLength > 0) {
-    kind = KIND_BAD;
-    if (isBatch) {
-      if (openBatch(OPENED, IN + textLength, binaryLength) == OK) {
-        batchLength = binaryLength - 45;
-        kind = KIND_BATCH;
-        keyedId(TOKEN_KEY, 0, IN, textLength);
-        if (!isZero16(OPENED + TOKEN_PARENT)) {
-          copy(OUT, OPENED + TOKEN_PARENT, 16);
-          given = 1;
-        }
-      }
-    } else if (isTokenText(IN, textLength)) {
-      kind = KIND_SERVICE;
-      keyedId(TOKEN_KEY, 0, IN, textLength);
-      copy(OUT, TOKEN_KEY, 16);
-      given = 1;
-    }
-    tokenHmac(HMAC_HEX, IN, textLength);
-  }
+  const needsToken = (operationFlags(op) & OP_OPEN) == 0;
+  let given: u32 = present(needsToken ? textLength : 0, binaryLength, isBatch) ? 1 : 0;
   existenceLength = 0;
   if ((operationFlags(op) & OP_EXISTENCE) != 0 && operationVerb(op) == VERB_WRITE) {
     // A token's own storage has no name until the token is known: then the key is that of the presented token.
@@ -241,32 +203,6 @@ function wanted(verb: u32, exists: bool): u32 {
   if (verb == VERB_PATCH) return CAPABILITY_PATCH;
   if (verb == VERB_HELP) return 0;
   return exists ? CAPABILITY_UPDATE : CAPABILITY_CREATE;
-}
-
-/** Opens what was presented to OPENED and says whether it may be honoured now. */
-function isGood(row: usize, rowLength: i32, nowMs: u64, family: u32, address: usize): bool {
-  if (kind == KIND_SERVICE) {
-    if (rowLength < <i32>ROW_OVERHEAD || rowLength > <i32>(TOKEN_PAYLOAD_SIZE_MAX + ROW_OVERHEAD)) return false;
-    if (openRow(OPENED, TABLE_TOKEN, noMount(), 0, TOKEN_KEY, 16, row, <u32>rowLength) != OK) return false;
-    tokenLength = <u32>rowLength - ROW_OVERHEAD;
-    if (<u32>load<u8>(OPENED + TOKEN_TYPE) == TYPE_BATCH) return false;
-  } else if (kind == KIND_BATCH) {
-    tokenLength = batchLength;
-    // The payload lies in OPENED since begin. Alive only while its mount and its parent are.
-    const own = findMount(OPENED + TOKEN_MOUNT);
-    if (own < 0 || !mountIsLive(<u32>own)) return false;
-    if (!isZero16(OPENED + TOKEN_PARENT) && !parentLives(row, rowLength, nowMs)) return false;
-  } else {
-    return false;
-  }
-  const cidrs = cidrsOf(OPENED, tokenLength);
-  return cidrs != 0 && isAlive(OPENED, nowMs) && isWithin(cidrs, family, address);
-}
-
-function parentLives(row: usize, rowLength: i32, nowMs: u64): bool {
-  if (rowLength < <i32>ROW_OVERHEAD || rowLength > <i32>(TOKEN_PAYLOAD_SIZE_MAX + ROW_OVERHEAD)) return false;
-  if (openRow(PARENT, TABLE_TOKEN, noMount(), 0, OPENED + TOKEN_PARENT, 16, row, <u32>rowLength) != OK) return false;
-  return cidrsOf(PARENT, <u32>rowLength - ROW_OVERHEAD) != 0 && isAlive(PARENT, nowMs);
 }
 
 /** Fills SET with the indexes of a payload's policies. @returns their number, or -1 for the root policy */
@@ -313,7 +249,6 @@ export function decide(
   // A refused token's leaves say what was asked for too.
   capability = wanted(verb, true);
   if ((flags & OP_OPEN) != 0) {
-    tokenLength = 0;
     verdict = VERDICT_ALLOWED;
   } else if (isGood(row, rowLength, nowMs, family, address)) {
     let present = true;
@@ -417,54 +352,6 @@ function fillGrant(grant: usize, verdict: u32, isRoot: bool, deadlineMs: u64, wr
     store<u32>(grant + TOKEN_LENGTH, tokenLength);
   }
   if (existenceLength > 0) keepExistence(grant, EXISTENCE, op);
-}
-
-// ------------------------------------------------------------------------------------------------ jobs
-
-/** The table of jobs: which system tables each may open and seal. All may work in the whole of the mount they name. */
-const TOKENS: u32 =
-  (1 << TABLE_TOKEN) |
-  (1 << TABLE_ACCESSOR) |
-  (1 << 7) |
-  (1 << TABLE_EXPIRY) |
-  (1 << TABLE_WRAP) |
-  (1 << 12) |
-  (1 << 13);
-const POLICY_AND_MOUNT: u32 = (1 << 9) | (1 << 10);
-const JOBS = memory.data<u32>([
-  TOKENS | POLICY_AND_MOUNT, // boot
-  TOKENS, // expiry
-  TOKENS, // revocation
-  TOKENS | POLICY_AND_MOUNT, // unmount
-  TOKENS, // tidy
-  TOKENS | POLICY_AND_MOUNT, // rotation
-  TOKENS | POLICY_AND_MOUNT, // rewrap
-  1 << 13, // audit
-  TOKENS | POLICY_AND_MOUNT, // init
-]);
-const JOB_COUNT: u32 = 9;
-
-/** IN: the mount's id, if `withMount`. Results: grant number (2 words). Open at once: a job leaves its leaves itself. */
-export function systemGrant(job: u32, withMount: bool, nowMs: f64, deadlineMs: f64): u32 {
-  if (!isOpen()) return SEALED;
-  if (job >= JOB_COUNT) return BAD_ARGUMENT;
-  tell(<u64>nowMs);
-  const found = withMount ? findMount(IN) : -1;
-  if (withMount && found < 0) return NO_MOUNT;
-  const grant = newGrant();
-  if (grant == 0) return FULL;
-  const tables = load<u32>(JOBS + <usize>job * 4);
-  store<u32>(grant + STATE, STATE_ACTIVE);
-  store<u32>(grant + MOUNT, found < 0 ? 0xffffffff : <u32>found);
-  if (found >= 0) copy(grant + MOUNT_ID, IN, 16);
-  store<u32>(grant + JOB, job + 1);
-  store<u64>(grant + DEADLINE, <u64>deadlineMs);
-  store<u32>(grant + READ_TABLES, tables);
-  store<u32>(grant + WRITE_TABLES, tables);
-  store<u32>(grant + FLAGS, FLAG_JOB);
-  store<u32>(grant + VERDICT, VERDICT_ALLOWED);
-  setResult64(0, numberOf(grant));
-  return OK;
 }
 
 /** What a token payload's policies say of a path. IN: payload, path. Result: capability bits of the policy module. */

@@ -19,9 +19,10 @@ import {
   verifyStart,
   wipeFingerprint,
 } from './fingerprint';
-import { begin, capabilities, decide, route, systemGrant, wipeRequest } from './gate';
+import { begin, capabilities, decide, route, wipeRequest } from './gate';
 import { activeGrant, endGrant, findGrant, TOKEN, TOKEN_LENGTH, WRITE_TABLES, wipeGrants } from './grants';
 import { sha256 } from './hash/sha256';
+import { systemGrant } from './jobs';
 import * as keyring from './keyring';
 import { IN, OUT, POLICIES, POLICIES_SIZE, poolFill, poolLeft, poolWipe, setResult } from './memory';
 import * as mounts from './mounts';
