@@ -17,9 +17,10 @@ const byOctets = (a: string, b: string): number => Buffer.compare(Buffer.from(a)
 /** Below the surrogates the order of UTF-16 units is that of UTF-8's octets. */
 const LOW = /^[\0-\ud7ff]*$/;
 
+const byUnits = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
 /** By octets, in place. Comparing as octets makes two buffers a comparison: only where some name needs it. */
-const sortNames = (names: string[]): string[] =>
-  names.every((name) => LOW.test(name)) ? names.sort() : names.sort(byOctets);
+const sortNames = (names: string[]): string[] => names.sort(names.every((name) => LOW.test(name)) ? byUnits : byOctets);
 /** A key as a text to find it by: a character a byte. */
 const hex = (bytes: Uint8Array): string => Buffer.prototype.latin1Slice.call(bytes);
 const parentOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')));
