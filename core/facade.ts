@@ -327,7 +327,7 @@ export class Facade extends KeyCalls implements Core {
   }
 
   openBatchToken(grant: number, text: string): Uint8Array {
-    const bytes = batchBytes(text) ?? EMPTY;
+    const bytes = batchBytes(text) ?? new Uint8Array(0);
     const w = this.wasm.start().bytes(bytes);
     w.check(w.exports.openBatchToken(grant, bytes.length));
     return w.copy(0, w.result(0));
