@@ -11,9 +11,11 @@ import { AuditLog } from './audit/index.ts';
 import { run } from './cli/index.ts';
 import type { Listen } from './config/listen.ts';
 import { type Config, loadConfig, SERVER_USAGE } from './config.ts';
+import { diagnose } from './diagnose.ts';
 import { Fault } from './fault.ts';
 import type { InitResult } from './ports/appliance.ts';
 import type { Environment } from './ports/environment.ts';
+import type { SealSlot } from './ports/seal-slot.ts';
 import { Box } from './seal/appliance.ts';
 import { Freshness } from './seal/freshness.ts';
 import { KeyfileSlot } from './seal/keyfile/keyfile.ts';
@@ -58,6 +60,11 @@ function deliver(shown: Shown, interactive: boolean) {
     if (interactive) shown.recoveryShare = share;
     else writePrivateFile(shown.recoveryShareFile, `${share}\n`);
   };
+}
+
+/** Slots that open the box without a person, in the order in which they are tried. */
+function automaticSlots(config: Config): SealSlot[] {
+  return [new KeyfileSlot({ path: join(config.config, 'keyfile'), random: systemRandom, files })];
 }
 
 async function listenersOf(config: Config): Promise<ListenAt[]> {
@@ -143,7 +150,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
     residents: services,
     allowed: config['seal.allowed'],
     shamir: (threshold, shares) => new ShamirSlot({ core, random, threshold, shares }),
-    automatic: [new KeyfileSlot({ path: keyfile, random, files })],
+    automatic: automaticSlots(config),
     heartbeatMs: config['freshness.heartbeatMs'],
     settleMs: Math.max(config['limits.requestTimeoutMs'], ROTATION_SETTLE_MS),
     reasons: () => [...notes, ...audit.reasons],
@@ -213,7 +220,16 @@ export async function main(args: readonly string[]): Promise<void> {
     const code =
       args[0] === 'server'
         ? await serve(args.slice(1), environment)
-        : await run(args, environment, [], { verifyLog: (folder, own) => verifyStopped(folder, own, wasmFile()) });
+        : await run(args, environment, [], {
+            verifyLog: (folder, own) => verifyStopped(folder, own, wasmFile()),
+            diagnose: (own) =>
+              diagnose(own, {
+                version: VERSION,
+                clock: systemClock(),
+                builtMs: BUILT_MS,
+                automatic: (config) => automaticSlots(config),
+              }),
+          });
     if (code !== undefined) process.exitCode = code;
   } catch (thrown) {
     if (!(thrown instanceof Fault)) throw thrown;

@@ -1,4 +1,5 @@
 /** A command is a row: its words, flags, help and what it does. */
+import type { Finding } from '../ports/appliance.ts';
 import type { FlagDeclaration, Parsed } from './arguments.ts';
 import type { Environment } from './environment.ts';
 import type { ApiClient } from './http.ts';
@@ -7,6 +8,8 @@ import type { ApiClient } from './http.ts';
 export interface Box {
   /** Verifies the log of a stopped box. @returns the exit code */
   verifyLog(folder: string, environment: Environment): Promise<number>;
+  /** Looks at settings, folders, clock, disk and slots of this machine's box. */
+  diagnose(environment: Environment): Promise<readonly Finding[]>;
 }
 
 export interface Invocation {

@@ -24,6 +24,15 @@ export interface InitResult {
   readonly rootToken: Secret;
 }
 
+/** One line of a diagnosis. */
+export interface Finding {
+  /** `bad` stops the box, or will; `note` is to be known. */
+  readonly state: 'ok' | 'note' | 'bad';
+  readonly what: string;
+  /** What is so and, where it is bad, what to do. No secret. */
+  readonly sentence: string;
+}
+
 /** Of what the recovery quorum does together, share by share. */
 export interface CeremonyStatus {
   /** '' unless one is under way. */

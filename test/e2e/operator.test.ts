@@ -1,6 +1,6 @@
 /** Keys, shares and slots by the command line on a real box, as an operator does it. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Home } from './server.ts';
@@ -98,5 +98,53 @@ describe('holdfast slot', () => {
       error: expect.stringContaining('no slot of this id'),
     });
     expect(ok('audit verify')).toContain('agrees');
+  });
+});
+
+describe('holdfast operator diagnose', () => {
+  const other = new Home();
+  afterAll(() => other.close());
+  const diagnose = (): Ran & { readonly found: readonly { state: string; what: string; sentence: string }[] } => {
+    const run = spawnSync(process.execPath, ['host/cli/holdfast.mjs', 'operator', 'diagnose', '-format=json'], {
+      env: other.variables,
+      encoding: 'utf8',
+    });
+    return { code: run.status, out: run.stdout, error: run.stderr, found: JSON.parse(run.stdout) };
+  };
+  const of = (what: string): unknown => diagnose().found.find((one) => one.what === what);
+
+  test('says what is missing, what opens the box and what would not', async () => {
+    expect(diagnose()).toMatchObject({ code: 2 });
+    expect(of('data folder')).toMatchObject({ state: 'bad', sentence: expect.stringContaining('is not there') });
+    const server = await other.start();
+    const running = diagnose();
+    expect(running).toMatchObject({ code: 0, error: '' });
+    expect(running.found).toContainEqual({ state: 'ok', what: 'server', sentence: 'answers, and the box is open' });
+    expect(of('store')).toMatchObject({ state: 'note', sentence: expect.stringContaining(`pid ${server.pid}`) });
+    await server.stop();
+    expect(diagnose()).toMatchObject({ code: 0 });
+    expect(of('slot keyfile')).toEqual({ state: 'ok', what: 'slot keyfile', sentence: 'opens it' });
+    expect(of('server')).toMatchObject({ state: 'note', sentence: expect.stringContaining('is the server running?') });
+    const keyfile = join(other.config, 'keyfile');
+    chmodSync(keyfile, 0o644);
+    expect(diagnose()).toMatchObject({ code: 2 });
+    expect(of('slot keyfile')).toMatchObject({ state: 'bad', sentence: expect.stringContaining('make its mode 0600') });
+    rmSync(keyfile);
+    expect(of('slot keyfile')).toMatchObject({ state: 'bad', sentence: expect.stringContaining('cannot be read') });
+    expect(of('opening')).toMatchObject({ sentence: expect.stringContaining('waits for shares') });
+    writeFileSync(join(other.config, 'holdfast.json'), '{"nothing": 1}');
+    expect(of('settings')).toMatchObject({ state: 'bad', sentence: expect.stringContaining('there is no setting') });
+    // Looking changed nothing: with its settings mended the box starts, and asks for its share.
+    rmSync(join(other.config, 'holdfast.json'));
+    const again = await other.start();
+    expect((await again.call('GET', 'sys/seal-status', undefined, '')).json).toMatchObject({
+      sealed: true,
+      initialized: true,
+    });
+    expect(diagnose().found).toContainEqual({
+      state: 'bad',
+      what: 'server',
+      sentence: 'answers, and the box is sealed (0 of 1 shares given)',
+    });
   });
 });

@@ -1,8 +1,9 @@
 /** `holdfast operator …` and `holdfast slot …`: keys, shares and the ways into an open box. */
+import type { Finding } from '../../ports/appliance.ts';
 import type { ValueMap } from '../../ports/value.ts';
 import { expectPositional, type FlagDeclaration } from '../arguments.ts';
 import type { Command, Invocation } from '../command.ts';
-import { EXIT, LocalError } from '../environment.ts';
+import { EXIT, LocalError, RemoteError } from '../environment.ts';
 import { readInputText, readSecret } from '../input.ts';
 import { cell, formatOf, jsonText, pairs, printAnswer, table } from '../output.ts';
 
@@ -186,6 +187,57 @@ const generateRoot: Command = {
   },
 };
 
+/** What the server itself says; it may not run, and then that is the first thing to know. */
+async function askServer({ api }: Invocation): Promise<Finding[]> {
+  try {
+    const { json = {} } = await api().call('GET', 'sys/seal-status', { withoutToken: true });
+    const open = json['sealed'] !== true;
+    const health = await api().call('GET', 'sys/health', { withoutToken: true, accept: [501, 503] });
+    const reasons = (health.json?.['reasons'] ?? []) as readonly string[];
+    return [
+      {
+        state: open ? 'ok' : 'bad',
+        what: 'server',
+        sentence: open
+          ? 'answers, and the box is open'
+          : json['initialized'] === true
+            ? `answers, and the box is sealed (${cell(json['progress'])} of ${cell(json['t'])} shares given)`
+            : 'answers, and waits to be initialised',
+      },
+      ...reasons.map(
+        (sentence): Finding => ({ state: open ? 'note' : 'bad', what: 'server says', sentence: cell(sentence) }),
+      ),
+    ];
+  } catch (error) {
+    if (!(error instanceof LocalError) && !(error instanceof RemoteError)) throw error;
+    return [{ state: 'note', what: 'server', sentence: error.message }];
+  }
+}
+
+const diagnose: Command = {
+  words: 'operator diagnose',
+  arguments: '',
+  summary: 'Say what opens this box and what would not: server, settings, folders, clock, disk, slots.',
+  details:
+    'Looks at the box whose folders the environment names, and at the server if it runs. Stop the server to have its slots tried.\nChanges nothing. Exit code 0 when nothing is bad, else 2.',
+  flags: [],
+  async run(invocation) {
+    const { environment, parsed, box, usage } = invocation;
+    expectPositional(parsed, 0, 0, usage);
+    const found = [...(await askServer(invocation)), ...((await box?.diagnose(environment)) ?? [])];
+    if (formatOf(environment, parsed) === 'json')
+      environment.out(`${jsonText(found.map(({ state, what, sentence }) => ({ state, what, sentence })))}\n`);
+    else
+      environment.out(
+        `${table(
+          ['State', 'What', 'Finding'],
+          found.map(({ state, what, sentence }) => [state, what, sentence]),
+        )}\n`,
+      );
+    return found.some(({ state }) => state === 'bad') ? EXIT.remote : EXIT.ok;
+  },
+};
+
 const slotList: Command = {
   words: 'slot list',
   arguments: '',
@@ -255,4 +307,13 @@ const slotRemove: Command = {
   },
 };
 
-export const operator: readonly Command[] = [rotate, rekey, generateRoot, slotList, slotAdd, slotTest, slotRemove];
+export const operator: readonly Command[] = [
+  diagnose,
+  rotate,
+  rekey,
+  generateRoot,
+  slotList,
+  slotAdd,
+  slotTest,
+  slotRemove,
+];
