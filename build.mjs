@@ -28,7 +28,7 @@ if (!wanted.includes('core')) {
   const { build } = await import('esbuild');
   await build({
     absWorkingDir: root,
-    entryPoints: { holdfast: 'host/main.ts' },
+    entryPoints: { holdfast: 'host/main.ts', 'pkcs11-child': 'host/seal/pkcs11/child.ts' },
     outdir: 'dist',
     outExtension: { '.js': '.mjs' },
     bundle: true,
@@ -38,7 +38,7 @@ if (!wanted.includes('core')) {
     target: 'node20',
     sourcemap: true,
     legalComments: 'none',
-    external: ['lmdb', 'koffi'],
+    external: ['lmdb', 'koffi', 'pkcs11js'],
     banner: { js: "import { createRequire as __cr } from 'node:module'; const require = __cr(import.meta.url);" },
     logLevel: 'warning',
   });

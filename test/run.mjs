@@ -19,6 +19,8 @@ const PARTS = [
   { need: () => onPath('systemd-analyze') && onPath('systemd-sysusers'), package: 'systemd' },
   { need: () => onPath('python3', '/usr/bin'), package: 'python3' },
   { need: () => existsSync('/usr/lib/python3/dist-packages/hvac'), package: 'python3-hvac' },
+  { need: () => existsSync('/usr/lib/softhsm/libsofthsm2.so') && onPath('softhsm2-util'), package: 'softhsm2' },
+  { need: () => onPath('certutil'), package: 'libnss3-tools' },
 ];
 
 function onPath(name, only) {

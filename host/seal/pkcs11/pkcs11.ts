@@ -1,0 +1,247 @@
+/**
+ * A slot whose key is encrypted by a key that never leaves a PKCS#11 token: AES-256-GCM where the token has it, else
+ * RSA-OAEP (core/spec/pkcs11.md). The module runs in a process of its own, started for each use: one that crashes or
+ * hangs costs an error. Each slot has its own key on the token.
+ */
+import { constants, createPublicKey, publicEncrypt, timingSafeEqual } from 'node:crypto';
+import type { Random } from '../../ports/random.ts';
+import type { CreatedSlot, Offered, SealSlot } from '../../ports/seal-slot.ts';
+import { Secret } from '../../secret.ts';
+import {
+  associatedData,
+  checkOf,
+  decodeBlob,
+  encodeBlob,
+  ID_SIZE,
+  IV_SIZE,
+  KEY_SIZE,
+  SERIAL_SIZE,
+  type SlotBlob,
+} from './blob.ts';
+import { CAN, CKF_LOGIN_REQUIRED } from './constants.ts';
+import { type ChildOptions, Conversation, Refusal } from './conversation.ts';
+import { ATTEMPTS_MAX, isPin, mayTry, type PinMark, readPinFile, type Word } from './pin.ts';
+import { explain } from './trouble.ts';
+import { MECHANISM, type Mechanism, type Trouble } from './wire.ts';
+
+export interface Pkcs11Options extends ChildOptions {
+  readonly random: Random;
+  /** Path of the module (`seal.pkcs11.module`). */
+  readonly module: string;
+  /** What some modules (NSS) are given at their start; empty for the others. */
+  readonly parameters: string;
+  /** Label of the token (`seal.pkcs11.token`). */
+  readonly token: string;
+  /** File of the PIN (`seal.pkcs11.pinFile`); without it a person offers the PIN each time. */
+  readonly pinFile?: string | undefined;
+  readonly mark: PinMark;
+}
+
+interface Opened {
+  readonly talk: Conversation;
+  readonly serial: Uint8Array;
+  readonly mechanisms: number;
+}
+
+/** What a use of the token needs before it is logged in. */
+interface Use {
+  readonly word: Word;
+  readonly offered: Offered;
+  /** The session may make and destroy keys. */
+  readonly write: boolean;
+  /** The token must have this serial number: another is not told the PIN. */
+  readonly serial?: Uint8Array;
+}
+
+export class Pkcs11Slot implements SealSlot {
+  readonly kind = 'pkcs11';
+  readonly automatic: boolean;
+  readonly bindsContext = true;
+  readonly #options: Pkcs11Options;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(options: Pkcs11Options) {
+    this.#options = options;
+    this.automatic = options.pinFile !== undefined;
+  }
+
+  /** Makes a key in the token, then opens what it closed: a slot that does not open is not handed out. */
+  create(context: Uint8Array): Promise<CreatedSlot> {
+    return this.#alone(() =>
+      this.#use({ word: 'command', offered: {}, write: true }, async ({ talk, serial, mechanisms }) => {
+        if (mechanisms === 0) throw explain('mechanism-missing');
+        const id = this.#options.random.bytes(ID_SIZE);
+        const key = new Secret(this.#options.random.bytes(KEY_SIZE));
+        try {
+          const make = (mechanisms & CAN.gcm) !== 0 ? this.#sealByAes : this.#sealByRsa;
+          const blob = await make.call(this, talk, { id, serial }, key, context);
+          return { key, blob: encodeBlob(blob) };
+        } catch (error) {
+          key[Symbol.dispose]();
+          // Leaves no key behind that opens nothing; what is reported is the first failure.
+          await talk.ask('destroy', id).catch(() => undefined);
+          throw error;
+        }
+      }),
+    );
+  }
+
+  recover(bytes: Uint8Array, context: Uint8Array, offered: Offered): Promise<Secret> {
+    return this.#alone(async () => {
+      const blob = decodeBlob(bytes);
+      if (blob === undefined) throw explain('blob-wrong');
+      const word = offered.pin === undefined ? 'none' : 'pin';
+      const use = { word, offered, write: false, serial: blob.serial } as const;
+      const open = ({ talk }: Opened): Promise<Secret> => unseal(talk, blob, context);
+      try {
+        return await this.#use(use, open);
+      } catch (error) {
+        if (!(error instanceof Refusal) || error.trouble !== 'data-refused') throw asFault(error);
+      }
+      // Some modules answer a wrong tag as they answer any failure: once more, in a new process, and if it is
+      // refused again, the token proves with other bytes that it works.
+      return await this.#use(use, async ({ talk }) => {
+        try {
+          return await unseal(talk, blob, context);
+        } catch (error) {
+          if (error instanceof Refusal && error.trouble === 'data-refused') {
+            await talk.ask('probe', Buffer.of(MECHANISM[blob.mechanism]), blob.id);
+          }
+          throw error;
+        }
+      }).catch((error: unknown) => {
+        throw asFault(error);
+      });
+    });
+  }
+
+  /** Destroys the slot's key in the token. */
+  discard(bytes: Uint8Array): Promise<void> {
+    return this.#alone(async () => {
+      const blob = decodeBlob(bytes);
+      if (blob === undefined) return;
+      await this.#use({ word: 'command', offered: {}, write: true, serial: blob.serial }, async ({ talk }) => {
+        await talk.ask('destroy', blob.id);
+      });
+    });
+  }
+
+  /** One use at a time: two logins at once could count as two wrong PINs. */
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#queue.then(work).catch((error: unknown) => {
+      throw asFault(error);
+    });
+    this.#queue = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** A session that is lost in the middle is opened again, once. */
+  async #use<T>(use: Use, work: (opened: Opened) => Promise<T>): Promise<T> {
+    try {
+      return await this.#useOnce(use, work);
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.trouble !== 'session-lost') throw error;
+    }
+    return await this.#useOnce(use, work);
+  }
+
+  async #useOnce<T>(use: Use, work: (opened: Opened) => Promise<T>): Promise<T> {
+    const { module, parameters, token } = this.#options;
+    const talk = new Conversation(this.#options);
+    try {
+      const [serial, flags, mechanisms] = await talk.ask(
+        'open',
+        Buffer.from(module),
+        Buffer.from(parameters),
+        Buffer.from(token),
+        Buffer.of(use.write ? 1 : 0),
+      );
+      if (serial?.length !== SERIAL_SIZE || flags?.length !== 4 || mechanisms?.length !== 1) throw explain('crashed');
+      if (use.serial !== undefined && !serial.equals(use.serial)) throw explain('token-other');
+      await this.#login(talk, flags.readUInt32BE(0), use);
+      return await work({ talk, serial, mechanisms: mechanisms[0] ?? 0 });
+    } finally {
+      await talk.end();
+    }
+  }
+
+  async #login(talk: Conversation, flags: number, { word, offered }: Use): Promise<void> {
+    if ((flags & CKF_LOGIN_REQUIRED) === 0) return;
+    const { mark, pinFile } = this.#options;
+    const attempts = mark.read();
+    mayTry(flags, attempts, word);
+    if (offered.pin === undefined && pinFile === undefined) throw explain('pin-absent');
+    using pin = offered.pin === undefined ? readPinFile(pinFile ?? '') : new Secret(Uint8Array.from(offered.pin.bytes));
+    if (!isPin(pin.bytes)) throw explain('pin-refused');
+    await mark.write(Math.min(attempts + 1, ATTEMPTS_MAX));
+    try {
+      await talk.ask('login', pin.bytes);
+    } catch (error) {
+      if (error instanceof Refusal && PIN_IS_WRONG.has(error.trouble)) await mark.write(ATTEMPTS_MAX);
+      throw error;
+    }
+    await mark.write(0);
+  }
+
+  async #sealByAes(talk: Conversation, made: Made, key: Secret, context: Uint8Array): Promise<SlotBlob> {
+    const head = { mechanism: 'gcm', ...made } as const;
+    await talk.ask('generate', Buffer.of(MECHANISM.gcm), made.id);
+    const [iv, ciphertext] = await talk.ask('encrypt', made.id, associatedData(head, context), key.bytes);
+    if (iv?.length !== IV_SIZE || ciphertext === undefined) throw explain('mechanism-missing');
+    const blob = { ...head, check: checkOf(key.bytes, head, context), iv, ciphertext };
+    await proveOpens(talk, blob, key, context);
+    return blob;
+  }
+
+  /** The token makes the pair; the box encrypts to it. Tokens differ in the hash they take: the better one first. */
+  async #sealByRsa(talk: Conversation, made: Made, key: Secret, context: Uint8Array): Promise<SlotBlob> {
+    const [modulus, exponent] = await talk.ask('generate', Buffer.of(MECHANISM.oaepSha256), made.id);
+    if (modulus === undefined || exponent === undefined) throw explain('token-failed');
+    const jwk = { kty: 'RSA', n: modulus.toString('base64url'), e: exponent.toString('base64url') };
+    const recipient = createPublicKey({ key: jwk, format: 'jwk' });
+    let last: unknown;
+    for (const [mechanism, oaepHash] of OAEP) {
+      const head = { mechanism, ...made };
+      const padding = constants.RSA_PKCS1_OAEP_PADDING;
+      const ciphertext = publicEncrypt({ key: recipient, padding, oaepHash }, key.bytes);
+      const blob = { ...head, check: checkOf(key.bytes, head, context), iv: Buffer.alloc(0), ciphertext };
+      try {
+        await proveOpens(talk, blob, key, context);
+        return blob;
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error;
+        last = error;
+      }
+    }
+    throw last;
+  }
+}
+
+type Made = Pick<SlotBlob, 'id' | 'serial'>;
+
+const OAEP: readonly (readonly [Mechanism, string])[] = [
+  ['oaepSha256', 'sha256'],
+  ['oaepSha1', 'sha1'],
+];
+
+const PIN_IS_WRONG: ReadonlySet<Trouble> = new Set<Trouble>(['pin-refused', 'pin-locked', 'pin-unset']);
+
+async function unseal(talk: Conversation, blob: SlotBlob, context: Uint8Array): Promise<Secret> {
+  const { mechanism, id, iv, ciphertext } = blob;
+  const associated = mechanism === 'gcm' ? associatedData(blob, context) : Buffer.alloc(0);
+  const [plain] = await talk.ask('decrypt', Buffer.of(MECHANISM[mechanism]), id, associated, iv, ciphertext);
+  const key = new Secret(plain ?? Buffer.alloc(0));
+  if (key.length === KEY_SIZE && timingSafeEqual(checkOf(key.bytes, blob, context), blob.check)) return key;
+  key[Symbol.dispose]();
+  throw explain('blob-wrong');
+}
+
+async function proveOpens(talk: Conversation, blob: SlotBlob, key: Secret, context: Uint8Array): Promise<void> {
+  using again = await unseal(talk, blob, context);
+  if (!timingSafeEqual(again.bytes, key.bytes)) throw explain('token-failed');
+}
+
+function asFault(error: unknown): unknown {
+  if (error instanceof Refusal) return explain(error.trouble);
+  return error;
+}
