@@ -1,0 +1,245 @@
+/** A slot whose key is sealed in the TPM: it opens the box on this machine only, as it was started, with a PIN if one was set. */
+import { Fault } from '../../fault.ts';
+import type { Random } from '../../ports/random.ts';
+import type { CreatedSlot, Offered, SealSlot } from '../../ports/seal-slot.ts';
+import { Secret } from '../../secret.ts';
+import { decodeBlob, encodeBlob, type Header } from './blob.ts';
+import { faultOf, plainCode, TpmError } from './codes.ts';
+import { defineCounter } from './counter.ts';
+import { checkPcrs, lockoutState, openSrk, output, policyDigest, policyPcr, type Srk, startSession } from './device.ts';
+import { raiseVersion, type SignedPolicy, signedSession } from './policy.ts';
+import type { Esys, Tss } from './tss.ts';
+import {
+  authorizedPolicy,
+  LOCKOUT,
+  NO_SESSIONS,
+  NONE,
+  nameOf,
+  PASSWORD,
+  policyReference,
+  sealedTemplate,
+  sha256,
+  signerPublic,
+  sized,
+  u32,
+  withAuthValue,
+} from './wire.ts';
+
+const KEY_SIZE = 32;
+const LOCKED_OUT = 0x921;
+
+export interface TpmSlotOptions {
+  readonly tss: Tss;
+  readonly random: Random;
+  /** Bit n is PCR n of the SHA-256 bank, 0 to 23; used when a slot is made. */
+  readonly pcrs: number;
+  /** Asked for when a slot is made; absent: the slot opens without a person. */
+  readonly pin?: Secret;
+  /** Signed boot policies instead of the PCRs as they are now. */
+  readonly signed?: {
+    readonly applianceId: Uint8Array;
+    /** P-256 point of the signer, x ‖ y. */
+    readonly point: Uint8Array;
+    /** NV index for the version, made with the slot and gone with it. */
+    readonly index: number;
+    policies(): readonly SignedPolicy[];
+  };
+  /** True where no kernel driver shuts the TPM down: `Shutdown(CLEAR)` after each authorisation that the TPM counts. */
+  readonly shutdown: boolean;
+}
+
+export class TpmSlot implements SealSlot {
+  readonly kind = 'tpm2';
+  readonly bindsContext = true;
+  readonly #options: TpmSlotOptions;
+
+  constructor(options: TpmSlotOptions) {
+    this.#options = options;
+  }
+
+  get automatic(): boolean {
+    return this.#options.pin === undefined;
+  }
+
+  create(context: Uint8Array): Promise<CreatedSlot> {
+    return this.#run(async (esys) => {
+      const { pin, pcrs } = this.#options;
+      if (pin !== undefined && !(await lockoutState(esys)).authSet) {
+        throw new Fault(
+          'slot.refused',
+          "a PIN needs the TPM's lockout authorisation to be set first: anyone could reset the count of wrong PINs",
+        );
+      }
+      await checkPcrs(esys, pcrs);
+      const srk = await openSrk(esys);
+      const signed = await this.#defineVersion(esys, srk);
+      const policy = await this.#policy(esys, srk);
+      using key = new Secret(this.#options.random.bytes(KEY_SIZE));
+      using auth = pinAuth(pin);
+      using payload = new Secret(Buffer.concat([key.bytes, contextDigest(context)]));
+      using sensitive = new Secret(sized(Buffer.concat([sized(auth.bytes), sized(payload.bytes)])));
+      const session = await startSession(esys, srk, 'hmac');
+      const outputs: unknown[][] = [[null], [null], [null], [null], [null]];
+      await esys.call(
+        'Create',
+        srk.handle,
+        session,
+        NONE,
+        NONE,
+        esys.struct('TPM2B_SENSITIVE_CREATE', sensitive.bytes),
+        esys.struct('TPM2B_PUBLIC', sealedTemplate(policy, pin === undefined)),
+        esys.struct('TPM2B_DATA', sized(Buffer.alloc(0))),
+        esys.struct('TPML_PCR_SELECTION', u32(0)),
+        ...outputs,
+      );
+      const [privateArea, publicArea, ...rest] = outputs.map(([pointer]) => pointer);
+      esys.drop(...rest);
+      const blob = encodeBlob({
+        pin: pin !== undefined,
+        pcrs,
+        srkName: srk.name,
+        ...(signed === undefined ? {} : { signed }),
+        privateArea: esys.take('TPM2B_PRIVATE', privateArea),
+        publicArea: esys.take('TPM2B_PUBLIC', publicArea),
+      });
+      return { key: new Secret(Buffer.from(key.bytes)), blob };
+    });
+  }
+
+  recover(blob: Uint8Array, context: Uint8Array, offered: Offered): Promise<Secret> {
+    return this.#run(async (esys) => {
+      const header = decodeBlob(blob);
+      if (header.pin && offered.pin === undefined) throw new Fault('slot.refused', 'this slot asks for its PIN');
+      const srk = await openSrk(esys, header.srkName);
+      const sealed = [0];
+      const loading = await startSession(esys, srk, 'hmac');
+      const areas = [esys.struct('TPM2B_PRIVATE', header.privateArea), esys.struct('TPM2B_PUBLIC', header.publicArea)];
+      await esys.call('Load', srk.handle, loading, NONE, NONE, ...areas, sealed);
+      const object = esys.keep(sealed[0] ?? 0);
+      await esys.flush(loading);
+      const { session, version } = await this.#session(esys, srk, header);
+      using payload = new Secret(await this.#unseal(esys, object, session, header.pin ? offered.pin : undefined));
+      if (payload.length !== 2 + KEY_SIZE * 2 || !contextDigest(context).equals(payload.bytes.subarray(2 + KEY_SIZE))) {
+        throw new Fault('slot.refused', 'the TPM slot was made for another place: open the box by another slot');
+      }
+      const key = new Secret(Buffer.from(payload.bytes.subarray(2, 2 + KEY_SIZE)));
+      try {
+        await esys.flush(object);
+        if (header.signed !== undefined) await raiseVersion(esys, srk, header.signed.index, version);
+        return key;
+      } catch (error) {
+        key[Symbol.dispose]();
+        throw error;
+      }
+    });
+  }
+
+  /** Removes the version index; a slot by PCRs alone leaves nothing in the TPM. */
+  discard(blob: Uint8Array): Promise<void> {
+    return this.#run(async (esys) => {
+      const { signed } = decodeBlob(blob);
+      if (signed === undefined) return;
+      const handle = [0];
+      await esys.call('TR_FromTPMPublic', signed.index, ...NO_SESSIONS, handle);
+      await esys.call('NV_UndefineSpace', 0x101, handle[0], PASSWORD, NONE, NONE);
+    });
+  }
+
+  /** Sets the TPM's lockout authorisation, empty until then. On an explicit command only: the whole machine shares it. */
+  setLockoutAuth(auth: Secret): Promise<void> {
+    return this.#run(async (esys) => {
+      const srk = await openSrk(esys);
+      const session = await startSession(esys, srk, 'hmac');
+      await esys.call(
+        'HierarchyChangeAuth',
+        LOCKOUT,
+        session,
+        NONE,
+        NONE,
+        esys.struct('TPM2B_DIGEST', sized(auth.bytes)),
+      );
+    });
+  }
+
+  async #defineVersion(esys: Esys, srk: Srk): Promise<Header['signed']> {
+    const { signed } = this.#options;
+    if (signed === undefined) return undefined;
+    await defineCounter(esys, srk, signed.index);
+    return { point: Buffer.from(signed.point), index: signed.index };
+  }
+
+  async #policy(esys: Esys, srk: Srk): Promise<Buffer> {
+    const { signed, pcrs, pin } = this.#options;
+    let policy: Buffer;
+    if (signed === undefined) {
+      const trial = await startSession(esys, srk, 'trial');
+      await policyPcr(esys, trial, pcrs);
+      policy = await policyDigest(esys, trial);
+      await esys.flush(trial);
+    } else {
+      policy = authorizedPolicy(nameOf(signerPublic(signed.point)), policyReference(signed.applianceId));
+    }
+    return pin === undefined ? policy : withAuthValue(policy);
+  }
+
+  async #session(
+    esys: Esys,
+    srk: Srk,
+    header: Header,
+  ): Promise<{ readonly session: number; readonly version: bigint }> {
+    let opened = { session: 0, version: 0n };
+    if (header.signed === undefined) {
+      opened = { session: await startSession(esys, srk, 'policy'), version: 0n };
+      await policyPcr(esys, opened.session, header.pcrs);
+    } else {
+      const { signed } = this.#options;
+      if (signed === undefined)
+        throw new Fault('slot.refused', 'this slot asks for a signed boot policy: configure where it lies');
+      const { applianceId } = signed;
+      opened = await signedSession(esys, srk, header.pcrs, {
+        ...header.signed,
+        applianceId,
+        policies: signed.policies(),
+      });
+    }
+    if (header.pin) await esys.call('PolicyAuthValue', opened.session, ...NO_SESSIONS);
+    return opened;
+  }
+
+  async #unseal(esys: Esys, object: number, session: number, pin: Secret | undefined): Promise<Buffer> {
+    if (pin !== undefined) {
+      using auth = pinAuth(pin);
+      await esys.call('TR_SetAuth', object, esys.struct('TPM2B_DIGEST', sized(auth.bytes)));
+    }
+    try {
+      return await output(esys, 'TPM2B_SENSITIVE_DATA', 'Unseal', object, session, NONE, NONE);
+    } catch (error) {
+      if (!(error instanceof TpmError && plainCode(error.code) === LOCKED_OUT)) throw error;
+      const { failures, intervalS } = await lockoutState(esys);
+      const sentence = `the TPM is locked out after ${failures} wrong PINs: wait ${intervalS} seconds, then try again, or open the box by another slot`;
+      throw new Fault('slot.unavailable', sentence, { cause: error });
+    } finally {
+      // Before anything else: a power cut after an authorisation that the TPM counts would itself count as a wrong PIN.
+      if (pin !== undefined && this.#options.shutdown) await esys.call('Shutdown', ...NO_SESSIONS, 0);
+    }
+  }
+
+  async #run<T>(work: (esys: Esys) => Promise<T>): Promise<T> {
+    try {
+      return await this.#options.tss.run(work);
+    } catch (error) {
+      throw faultOf(error);
+    }
+  }
+}
+
+const contextDigest = (context: Uint8Array): Buffer => sha256(Buffer.from('holdfast/v1/tpm2', 'ascii'), context);
+
+/** The TPM drops zeros at the end of an authorisation, so they are dropped here as well. */
+function pinAuth(pin: Secret | undefined): Secret {
+  if (pin === undefined) return new Secret(Buffer.alloc(0));
+  const whole = sha256(Buffer.from('holdfast/v1/tpm2-pin', 'ascii'), pin.bytes);
+  let length = whole.length;
+  while (length > 0 && whole[length - 1] === 0) length--;
+  return new Secret(whole.subarray(0, length));
+}
