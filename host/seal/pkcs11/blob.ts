@@ -1,6 +1,6 @@
 /** The blob of a PKCS#11 slot (core/spec/pkcs11.md). */
 import { createHash, hkdfSync, timingSafeEqual } from 'node:crypto';
-import { MECHANISM, type Mechanism } from './wire.ts';
+import { decodeSort, encodeSort, type Sort } from './wire.ts';
 
 export const ID_SIZE = 16;
 export const SERIAL_SIZE = 16;
@@ -9,13 +9,15 @@ export const IV_SIZE = 12;
 const TAG_SIZE = 16;
 const CHECK_SIZE = 16;
 const DIGEST_SIZE = 32;
-const HEAD_SIZE = 2 + ID_SIZE + SERIAL_SIZE;
+const SORT_SIZE = 2;
+const ID_AT = 1 + SORT_SIZE;
+const HEAD_SIZE = ID_AT + ID_SIZE + SERIAL_SIZE;
 /** RSA of 2,048 to 8,192 bits. */
 const RSA_SIZE_MIN = 256;
 const RSA_SIZE_MAX = 1024;
 
 export interface SlotBlob {
-  readonly mechanism: Mechanism;
+  readonly sort: Sort;
   /** CKA_ID of the token's key. */
   readonly id: Uint8Array;
   /** As the token says it, filled up with blanks. */
@@ -26,10 +28,10 @@ export interface SlotBlob {
   readonly ciphertext: Uint8Array;
 }
 
-type Head = Pick<SlotBlob, 'mechanism' | 'id' | 'serial'>;
+type Head = Pick<SlotBlob, 'sort' | 'id' | 'serial'>;
 
-function encodeHead({ mechanism, id, serial }: Head): Buffer {
-  return Buffer.concat([Buffer.of(1, MECHANISM[mechanism]), id, serial]);
+function encodeHead({ sort, id, serial }: Head): Buffer {
+  return Buffer.concat([Buffer.of(1), encodeSort(sort), id, serial]);
 }
 
 /** What AES-GCM authenticates beside the key. */
@@ -50,12 +52,12 @@ export function encodeBlob(blob: SlotBlob): Buffer {
 /** Undefined for what is no blob, or a damaged one: the token is not asked about it. */
 export function decodeBlob(bytes: Uint8Array): SlotBlob | undefined {
   const blob = Buffer.from(bytes);
-  const mechanism = (Object.keys(MECHANISM) as Mechanism[]).find((one) => MECHANISM[one] === blob[1]);
+  const sort = decodeSort(blob.subarray(1, ID_AT));
   const sealedSize = blob.length - HEAD_SIZE - CHECK_SIZE - DIGEST_SIZE;
-  if (blob[0] !== 1 || mechanism === undefined) return undefined;
-  const ivSize = mechanism === 'gcm' ? IV_SIZE : 0;
+  if (blob[0] !== 1 || sort === undefined) return undefined;
+  const ivSize = sort.mechanism === 'gcm' ? IV_SIZE : 0;
   const right =
-    mechanism === 'gcm'
+    sort.mechanism === 'gcm'
       ? sealedSize === IV_SIZE + KEY_SIZE + TAG_SIZE
       : sealedSize >= RSA_SIZE_MIN && sealedSize <= RSA_SIZE_MAX;
   if (!right) return undefined;
@@ -63,9 +65,9 @@ export function decodeBlob(bytes: Uint8Array): SlotBlob | undefined {
   if (!timingSafeEqual(digestOf(body), blob.subarray(-DIGEST_SIZE))) return undefined;
   const sealed = HEAD_SIZE + CHECK_SIZE;
   return {
-    mechanism,
-    id: body.subarray(2, 2 + ID_SIZE),
-    serial: body.subarray(2 + ID_SIZE, HEAD_SIZE),
+    sort,
+    id: body.subarray(ID_AT, ID_AT + ID_SIZE),
+    serial: body.subarray(ID_AT + ID_SIZE, HEAD_SIZE),
     check: body.subarray(HEAD_SIZE, sealed),
     iv: body.subarray(sealed, sealed + ivSize),
     ciphertext: body.subarray(sealed + ivSize),

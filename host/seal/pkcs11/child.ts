@@ -10,11 +10,13 @@ import {
   type Ask,
   askOf,
   CHANNEL,
+  decodeSort,
   encodeMessage,
   MECHANISM,
   type Mechanism,
   type Message,
   MessageReader,
+  type Sort,
   TROUBLE,
 } from './wire.ts';
 
@@ -36,6 +38,12 @@ function mechanismOf(field: Buffer | undefined): Mechanism {
   const name = names.find((one) => field?.length === 1 && MECHANISM[one] === field[0]);
   if (name === undefined) throw new TokenTrouble('message-wrong');
   return name;
+}
+
+function sortOf(field: Buffer): Sort {
+  const sort = decodeSort(field);
+  if (sort === undefined) throw new TokenTrouble('message-wrong');
+  return sort;
 }
 
 let token: Token | undefined;
@@ -73,11 +81,11 @@ async function answer(ask: Ask, fields: readonly Buffer[]): Promise<readonly Uin
     case 'generate':
       return token.generate(mechanismOf(a), b);
     case 'encrypt':
-      return token.encrypt(a, b, d);
+      return token.encrypt(sortOf(a), b, d, e);
     case 'decrypt':
-      return [token.decrypt(mechanismOf(a), b, d, e, f)];
+      return [token.decrypt(sortOf(a), b, d, e, f)];
     case 'probe':
-      token.probe(mechanismOf(a), b);
+      token.probe(sortOf(a), b);
       return [];
     case 'destroy':
       token.destroy(a);

@@ -68,7 +68,6 @@ const KEY_MUST: readonly (readonly [number, boolean])[] = [
   [CKA_PRIVATE, true],
   [CKA_SENSITIVE, true],
   [CKA_EXTRACTABLE, false],
-  [CKA_LOCAL, true],
   [CKA_ALWAYS_SENSITIVE, true],
   [CKA_NEVER_EXTRACTABLE, true],
   [CKA_UNWRAP, false],
@@ -84,8 +83,11 @@ export const AES_KEY_MUST: readonly (readonly [number, boolean | number])[] = [
 ];
 export const RSA_KEY_MUST: readonly (readonly [number, boolean | number])[] = [...KEY_MUST, [CKA_KEY_TYPE, CKK_RSA]];
 
-/** Return codes that say that an attribute of a template is not known or not wanted. */
-export const TEMPLATE_REFUSED: ReadonlySet<number> = new Set([0x10, 0x11, 0x12, 0x13, 0xd0, 0xd1]);
+/** Where the token said it when the key was made. */
+export const LOCAL_MUST: readonly (readonly [number, boolean])[] = [[CKA_LOCAL, true]];
+
+/** Return codes that say that an attribute of a template is not known or not wanted; NSS says CKR_GENERAL_ERROR to CKA_COPYABLE. */
+export const TEMPLATE_REFUSED: ReadonlySet<number> = new Set([0x5, 0x10, 0x11, 0x12, 0x13, 0xd0, 0xd1]);
 
 /** Return codes with a meaning of their own; all others are what the call makes of them. */
 export const TROUBLE_OF: ReadonlyMap<number, Trouble> = new Map<number, Trouble>([

@@ -22,7 +22,7 @@ import { CAN, CKF_LOGIN_REQUIRED } from './constants.ts';
 import { type ChildOptions, Conversation, Refusal } from './conversation.ts';
 import { ATTEMPTS_MAX, isPin, mayTry, type PinMark, readPinFile, type Word } from './pin.ts';
 import { explain } from './trouble.ts';
-import { MECHANISM, type Mechanism, type Trouble } from './wire.ts';
+import { encodeSort, MECHANISM, type Mechanism, type Trouble } from './wire.ts';
 
 export interface Pkcs11Options extends ChildOptions {
   readonly random: Random;
@@ -105,7 +105,7 @@ export class Pkcs11Slot implements SealSlot {
           return await unseal(talk, blob, context);
         } catch (error) {
           if (error instanceof Refusal && error.trouble === 'data-refused') {
-            await talk.ask('probe', Buffer.of(MECHANISM[blob.mechanism]), blob.id);
+            await talk.ask('probe', encodeSort(blob.sort), blob.id);
           }
           throw error;
         }
@@ -184,9 +184,16 @@ export class Pkcs11Slot implements SealSlot {
   }
 
   async #sealByAes(talk: Conversation, made: Made, key: Secret, context: Uint8Array): Promise<SlotBlob> {
-    const head = { mechanism: 'gcm', ...made } as const;
-    await talk.ask('generate', Buffer.of(MECHANISM.gcm), made.id);
-    const [iv, ciphertext] = await talk.ask('encrypt', made.id, associatedData(head, context), key.bytes);
+    const [local] = await talk.ask('generate', Buffer.of(MECHANISM.gcm), made.id);
+    const sort = { mechanism: 'gcm', local: local?.[0] === 1 } as const;
+    const head = { sort, ...made };
+    const [iv, ciphertext] = await talk.ask(
+      'encrypt',
+      encodeSort(sort),
+      made.id,
+      associatedData(head, context),
+      key.bytes,
+    );
     if (iv?.length !== IV_SIZE || ciphertext === undefined) throw explain('mechanism-missing');
     const blob = { ...head, check: checkOf(key.bytes, head, context), iv, ciphertext };
     await proveOpens(talk, blob, key, context);
@@ -195,13 +202,13 @@ export class Pkcs11Slot implements SealSlot {
 
   /** The token makes the pair; the box encrypts to it. Tokens differ in the hash they take: the better one first. */
   async #sealByRsa(talk: Conversation, made: Made, key: Secret, context: Uint8Array): Promise<SlotBlob> {
-    const [modulus, exponent] = await talk.ask('generate', Buffer.of(MECHANISM.oaepSha256), made.id);
+    const [local, modulus, exponent] = await talk.ask('generate', Buffer.of(MECHANISM.oaepSha256), made.id);
     if (modulus === undefined || exponent === undefined) throw explain('token-failed');
     const jwk = { kty: 'RSA', n: modulus.toString('base64url'), e: exponent.toString('base64url') };
     const recipient = createPublicKey({ key: jwk, format: 'jwk' });
     let last: unknown;
     for (const [mechanism, oaepHash] of OAEP) {
-      const head = { mechanism, ...made };
+      const head = { sort: { mechanism, local: local?.[0] === 1 }, ...made };
       const padding = constants.RSA_PKCS1_OAEP_PADDING;
       const ciphertext = publicEncrypt({ key: recipient, padding, oaepHash }, key.bytes);
       const blob = { ...head, check: checkOf(key.bytes, head, context), iv: Buffer.alloc(0), ciphertext };
@@ -227,9 +234,9 @@ const OAEP: readonly (readonly [Mechanism, string])[] = [
 const PIN_IS_WRONG: ReadonlySet<Trouble> = new Set<Trouble>(['pin-refused', 'pin-locked', 'pin-unset']);
 
 async function unseal(talk: Conversation, blob: SlotBlob, context: Uint8Array): Promise<Secret> {
-  const { mechanism, id, iv, ciphertext } = blob;
-  const associated = mechanism === 'gcm' ? associatedData(blob, context) : Buffer.alloc(0);
-  const [plain] = await talk.ask('decrypt', Buffer.of(MECHANISM[mechanism]), id, associated, iv, ciphertext);
+  const { sort, id, iv, ciphertext } = blob;
+  const associated = sort.mechanism === 'gcm' ? associatedData(blob, context) : Buffer.alloc(0);
+  const [plain] = await talk.ask('decrypt', encodeSort(sort), id, associated, iv, ciphertext);
   const key = new Secret(plain ?? Buffer.alloc(0));
   if (key.length === KEY_SIZE && timingSafeEqual(checkOf(key.bytes, blob, context), blob.check)) return key;
   key[Symbol.dispose]();

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Attribute, Handle, PKCS11, Mechanism as Pkcs11Mechanism } from 'pkcs11js';
 import { ID_SIZE, IV_SIZE, KEY_SIZE, SERIAL_SIZE } from './blob.ts';
 import * as c from './constants.ts';
-import type { Mechanism, Trouble } from './wire.ts';
+import type { Mechanism, Sort, Trouble } from './wire.ts';
 
 /** Why a request was not done. Carries no word of the module. */
 export class TokenTrouble extends Error {
@@ -81,15 +81,14 @@ export class Token {
     call(() => this.#module.C_Login(session, c.CKU_USER, pin.toString('utf8')), 'token-failed');
   }
 
-  /** @returns nothing for AES; modulus and public exponent for RSA */
+  /** @returns 1 if the token says that the key is local, else 0; for RSA also modulus and public exponent */
   generate(mechanism: Mechanism, id: Buffer): Buffer[] {
     const session = this.#open();
     if (mechanism === 'gcm') {
       whereTaken((extra) =>
         this.#module.C_GenerateKey(session, { mechanism: c.CKM_AES_KEY_GEN }, [...aesTemplate(id), ...extra]),
       );
-      this.#key(mechanism, id);
-      return [];
+      return [this.#isLocal(mechanism, id)];
     }
     const pair = whereTaken((extra) =>
       this.#module.C_GenerateKeyPair(session, { mechanism: c.CKM_RSA_PKCS_KEY_PAIR_GEN }, rsaPublicTemplate(id), [
@@ -97,30 +96,30 @@ export class Token {
         ...extra,
       ]),
     );
-    this.#key(mechanism, id);
+    const local = this.#isLocal(mechanism, id);
     const parts = call(() =>
       this.#module.C_GetAttributeValue(session, pair.publicKey, [
         { type: c.CKA_MODULUS },
         { type: c.CKA_PUBLIC_EXPONENT },
       ]),
     );
-    return parts.map(({ value }) => bytesOf(value));
+    return [local, ...parts.map(({ value }) => bytesOf(value))];
   }
 
   /** @returns the IV as the token left it (some make their own), then ciphertext and tag */
-  encrypt(id: Buffer, associated: Buffer, plain: Buffer): Buffer[] {
+  encrypt(sort: Sort, id: Buffer, associated: Buffer, plain: Buffer): Buffer[] {
     const session = this.#open();
-    const key = this.#key('gcm', id);
+    const key = this.#key(sort, id);
     const iv = randomBytes(IV_SIZE);
     call(() => this.#module.C_EncryptInit(session, gcm(iv, associated), key));
     const sealed = call(() => this.#module.C_Encrypt(session, plain, Buffer.alloc(plain.length + 64)));
     return [iv, Buffer.from(sealed)];
   }
 
-  decrypt(mechanism: Mechanism, id: Buffer, associated: Buffer, iv: Buffer, sealed: Buffer): Buffer {
+  decrypt(sort: Sort, id: Buffer, associated: Buffer, iv: Buffer, sealed: Buffer): Buffer {
     const session = this.#open();
-    const key = this.#key(mechanism, id);
-    const how = mechanism === 'gcm' ? gcm(iv, associated) : oaep(mechanism);
+    const key = this.#key(sort, id);
+    const how = sort.mechanism === 'gcm' ? gcm(iv, associated) : oaep(sort.mechanism);
     call(() => this.#module.C_DecryptInit(session, how, key), 'mechanism-missing');
     const plain = call(() => this.#module.C_Decrypt(session, sealed, Buffer.alloc(sealed.length + 64)), 'data-refused');
     if (plain.length !== KEY_SIZE) throw new TokenTrouble('data-refused');
@@ -128,18 +127,18 @@ export class Token {
   }
 
   /** Proves that token and key work: what was refused before was refused for its bytes. RSA: the key is there and sound. */
-  probe(mechanism: Mechanism, id: Buffer): void {
-    if (mechanism !== 'gcm') {
-      this.#key(mechanism, id);
+  probe(sort: Sort, id: Buffer): void {
+    if (sort.mechanism !== 'gcm') {
+      this.#key(sort, id);
       return;
     }
     const plain = randomBytes(KEY_SIZE);
     const associated = Buffer.from('holdfast/v1/pkcs11 probe', 'ascii');
-    const [iv, sealed] = this.encrypt(id, associated, plain);
+    const [iv, sealed] = this.encrypt(sort, id, associated, plain);
     if (iv === undefined || sealed === undefined) throw new TokenTrouble('token-failed');
     let back: Buffer;
     try {
-      back = this.decrypt(mechanism, id, associated, iv, sealed);
+      back = this.decrypt(sort, id, associated, iv, sealed);
     } catch {
       throw new TokenTrouble('token-failed');
     }
@@ -179,7 +178,7 @@ export class Token {
   }
 
   /** Exactly one key with this id, and it never was, is, or can be outside the token. */
-  #key(mechanism: Mechanism, id: Buffer): Handle {
+  #key({ mechanism, local }: Sort, id: Buffer): Handle {
     if (id.length !== ID_SIZE) throw new TokenTrouble('message-wrong');
     const kind = mechanism === 'gcm' ? c.CKO_SECRET_KEY : c.CKO_PRIVATE_KEY;
     const found = this.#find(
@@ -192,13 +191,21 @@ export class Token {
     const [key] = found;
     if (key === undefined) throw new TokenTrouble('key-absent');
     if (found.length > 1) throw new TokenTrouble('key-ambiguous');
-    const demands = mechanism === 'gcm' ? c.AES_KEY_MUST : c.RSA_KEY_MUST;
-    for (const [type, must] of demands) {
-      // One by one: a module that does not know an attribute fails the whole list.
-      const [answer] = call(() => this.#module.C_GetAttributeValue(this.#open(), key, [{ type }]), 'key-weak');
-      if (!is(answer?.value, must)) throw new TokenTrouble('key-weak');
-    }
+    const demands = [...(mechanism === 'gcm' ? c.AES_KEY_MUST : c.RSA_KEY_MUST), ...(local ? c.LOCAL_MUST : [])];
+    if (demands.some(([type, must]) => !this.#says(key, type, must))) throw new TokenTrouble('key-weak');
     return key;
+  }
+
+  /** Asked one by one: a module that does not know an attribute fails a whole list. */
+  #says(key: Handle, type: number, must: boolean | number): boolean {
+    const [answer] = call(() => this.#module.C_GetAttributeValue(this.#open(), key, [{ type }]), 'key-weak');
+    return is(answer?.value, must);
+  }
+
+  /** Of a key that was made a moment ago. */
+  #isLocal(mechanism: Mechanism, id: Buffer): Buffer {
+    const key = this.#key({ mechanism, local: false }, id);
+    return Buffer.of(this.#says(key, c.CKA_LOCAL, true) ? 1 : 0);
   }
 }
 

@@ -19,13 +19,13 @@ export const ASK = {
   open: { code: 1, fields: 4 },
   /** PIN → nothing */
   login: { code: 2, fields: 1 },
-  /** mechanism (1), id → nothing, or for RSA: modulus, exponent. Makes the token's key. */
+  /** mechanism (1), id → 1 if the token says that the key is local, else 0; for RSA also modulus, exponent. Makes the key. */
   generate: { code: 3, fields: 2 },
-  /** id, associated data, plaintext → IV, ciphertext and tag. AES only. */
-  encrypt: { code: 4, fields: 3 },
-  /** mechanism (1), id, associated data, IV, ciphertext → plaintext */
+  /** sort, id, associated data, plaintext → IV, ciphertext and tag. AES only. A sort is: mechanism (1), local (1) */
+  encrypt: { code: 4, fields: 4 },
+  /** sort, id, associated data, IV, ciphertext → plaintext */
   decrypt: { code: 5, fields: 5 },
-  /** mechanism (1), id → nothing. Encrypts and decrypts something else with the same key. */
+  /** sort, id → nothing. Encrypts and decrypts something else with the same key. */
   probe: { code: 6, fields: 2 },
   /** id → nothing. Destroys every object with this id. */
   destroy: { code: 7, fields: 1 },
@@ -36,6 +36,25 @@ export type Ask = keyof typeof ASK;
 
 export const MECHANISM = { gcm: 1, oaepSha256: 2, oaepSha1: 3 } as const;
 export type Mechanism = keyof typeof MECHANISM;
+
+/** What sort of key a slot has. */
+export interface Sort {
+  readonly mechanism: Mechanism;
+  /** The token says CKA_LOCAL of its keys, so it must say it each time. NSS forgets it when it stores a secret key. */
+  readonly local: boolean;
+}
+
+export function encodeSort({ mechanism, local }: Sort): Buffer {
+  return Buffer.of(MECHANISM[mechanism], local ? 1 : 0);
+}
+
+/** Undefined unless the bytes are exactly one sort. */
+export function decodeSort(bytes: Uint8Array): Sort | undefined {
+  const [code, local] = bytes;
+  const mechanism = (Object.keys(MECHANISM) as Mechanism[]).find((one) => MECHANISM[one] === code);
+  if (bytes.length !== 2 || mechanism === undefined || (local !== 0 && local !== 1)) return undefined;
+  return { mechanism, local: local === 1 };
+}
 
 /** Why not. The numbers are the codes of answers. */
 export const TROUBLE = {

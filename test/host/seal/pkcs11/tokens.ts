@@ -93,7 +93,7 @@ export function softHsm(changes: Partial<Pkcs11Options> = {}): TokenBench {
   const folder = newFolder();
   mkdirSync(join(folder, 'tokens'), { mode: 0o700 });
   const settings = [
-    'directories.tokendir = ' + join(folder, 'tokens'),
+    `directories.tokendir = ${join(folder, 'tokens')}`,
     'objectstore.backend = file',
     'log.level = ERROR',
   ];
