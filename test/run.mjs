@@ -18,10 +18,20 @@ const PARTS = [
   { need: () => onPath('openssl'), package: 'openssl' },
   { need: () => onPath('systemd-analyze') && onPath('systemd-sysusers'), package: 'systemd' },
   { need: () => onPath('python3', '/usr/bin'), package: 'python3' },
+  { need: () => onPath('swtpm'), package: 'swtpm' },
+  { need: () => library('libtss2-esys.so.0'), package: 'libtss2-esys-3.0.2-0' },
+  { need: () => library('libtss2-tctildr.so.0'), package: 'libtss2-tctildr0' },
+  { need: () => library('libtss2-rc.so.0'), package: 'libtss2-rc0' },
   { need: () => existsSync('/usr/lib/python3/dist-packages/hvac'), package: 'python3-hvac' },
   { need: () => existsSync('/usr/lib/softhsm/libsofthsm2.so') && onPath('softhsm2-util'), package: 'softhsm2' },
   { need: () => onPath('certutil'), package: 'libnss3-tools' },
 ];
+
+/** As the loader finds it on Debian: in a folder named after the machine's kind. */
+function library(name) {
+  const kinds = { x64: 'x86_64', arm64: 'aarch64' };
+  return existsSync(`/usr/lib/${kinds[process.arch]}-linux-gnu/${name}`);
+}
 
 function onPath(name, only) {
   const folders = only ? [only] : (process.env.PATH ?? '').split(':');
