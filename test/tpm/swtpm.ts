@@ -1,6 +1,6 @@
 /** A TPM for a test: swtpm on a folder of its own. A power cut is SIGKILL and a new process on the same folder. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -44,6 +44,13 @@ export class SoftTpm {
 
   powerCut(): void {
     this.kill();
+    this.start();
+  }
+
+  /** To the factory: another TPM in the same place. */
+  reset(): void {
+    this.kill();
+    for (const file of readdirSync(this.#folder)) rmSync(join(this.#folder, file), { force: true });
     this.start();
   }
 

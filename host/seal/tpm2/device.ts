@@ -106,9 +106,12 @@ export async function policyPcr(esys: Esys, session: number, mask: number): Prom
   await esys.call('PolicyPCR', session, ...NO_SESSIONS, null, selection);
 }
 
-/** @throws Fault `slot.refused` if a chosen PCR has no SHA-256 bank, or holds what every machine's would (all 00 or FF) */
+/** @throws Fault `slot.refused` if no PCR is chosen, one has no SHA-256 bank, or holds what every machine's would (all 00 or FF) */
 export async function checkPcrs(esys: Esys, mask: number): Promise<void> {
   const chosen = Array.from({ length: 24 }, (_, pcr) => pcr).filter((pcr) => ((mask >>> pcr) & 1) === 1);
+  if (chosen.length === 0) {
+    throw new Fault('slot.refused', 'a slot needs PCRs to be tied to: name at least one in seal.tpm2.pcrs');
+  }
   for (let at = 0; at < chosen.length; at += PCR_READ_MAX) {
     const some = chosen.slice(at, at + PCR_READ_MAX);
     const selection = esys.struct('TPML_PCR_SELECTION', pcrSelection(some.reduce((all, pcr) => all | (1 << pcr), 0)));

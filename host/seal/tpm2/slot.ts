@@ -106,10 +106,10 @@ export class TpmSlot implements SealSlot {
     });
   }
 
-  recover(blob: Uint8Array, context: Uint8Array, offered: Offered): Promise<Secret> {
+  async recover(blob: Uint8Array, context: Uint8Array, offered: Offered): Promise<Secret> {
+    const header = decodeBlob(blob);
+    if (header.pin && offered.pin === undefined) throw new Fault('slot.refused', 'this slot asks for its PIN');
     return this.#run(async (esys) => {
-      const header = decodeBlob(blob);
-      if (header.pin && offered.pin === undefined) throw new Fault('slot.refused', 'this slot asks for its PIN');
       const srk = await openSrk(esys, header.srkName);
       const sealed = [0];
       const loading = await startSession(esys, srk, 'hmac');
@@ -135,10 +135,10 @@ export class TpmSlot implements SealSlot {
   }
 
   /** Removes the version index; a slot by PCRs alone leaves nothing in the TPM. */
-  discard(blob: Uint8Array): Promise<void> {
+  async discard(blob: Uint8Array): Promise<void> {
+    const { signed } = decodeBlob(blob);
+    if (signed === undefined) return;
     return this.#run(async (esys) => {
-      const { signed } = decodeBlob(blob);
-      if (signed === undefined) return;
       const handle = [0];
       await esys.call('TR_FromTPMPublic', signed.index, ...NO_SESSIONS, handle);
       await esys.call('NV_UndefineSpace', 0x101, handle[0], PASSWORD, NONE, NONE);

@@ -77,6 +77,10 @@ interface Libraries {
 
 let libraries: Libraries | undefined;
 
+/** Calls that never came back, each with its thread and its connection. */
+let hungCalls = 0;
+const HUNG_MAX = 4;
+
 function load(): Libraries {
   if (libraries !== undefined) return libraries;
   // tpm2-tss writes each failed call to standard error otherwise: the fault says it.
@@ -167,6 +171,12 @@ export class Esys {
   }
 
   static async open(loaded: Libraries, options: TssOptions): Promise<Esys> {
+    if (hungCalls >= HUNG_MAX) {
+      throw new Fault(
+        'slot.unavailable',
+        'the TPM does not answer: restart the machine, or open the box by another slot',
+      );
+    }
     const esys = new Esys(loaded, options);
     try {
       const tcti: unknown[] = [null];
@@ -224,6 +234,8 @@ export class Esys {
   async call(command: Command, ...values: readonly unknown[]): Promise<void> {
     const bound = this.#libraries.commands.get(command);
     if (bound === undefined) throw new Error(`${command} is not bound`);
+    // The call that hangs is still in this context.
+    if (this.#hung !== undefined) throw hung();
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#invoke(command, bound, [this.#context, ...values]);
@@ -253,7 +265,7 @@ export class Esys {
     } finally {
       // A call that hangs still uses the context: both are given back when it returns, if ever.
       if (this.#hung === undefined) this.#release();
-      else void this.#hung.then(() => this.#release());
+      else void this.#hung.then(() => this.#release()).finally(() => hungCalls--);
     }
   }
 
@@ -273,7 +285,8 @@ export class Esys {
       });
       const timer = this.#options.clock.after(this.#options.timeoutMs, () => {
         this.#hung = running;
-        reject(new Fault('slot.unavailable', 'the TPM did not answer in time: try again, or restart the machine'));
+        hungCalls++;
+        reject(hung());
       });
       const finish: Finish = (error, code) => {
         timer.cancel();
@@ -285,4 +298,8 @@ export class Esys {
       bound.async(...values, finish);
     });
   }
+}
+
+function hung(): Fault {
+  return new Fault('slot.unavailable', 'the TPM did not answer in time: try again, or restart the machine');
 }

@@ -1,0 +1,66 @@
+/** A machine with a software TPM: what its firmware measures at each start, and what a test asks of the TPM besides. */
+import { createHash } from 'node:crypto';
+import { lockoutState } from '../../host/seal/tpm2/device.ts';
+import { TpmSlot, type TpmSlotOptions } from '../../host/seal/tpm2/slot.ts';
+import { Tss, type TssOptions } from '../../host/seal/tpm2/tss.ts';
+import { NONE, PASSWORD } from '../../host/seal/tpm2/wire.ts';
+import { Secret } from '../../host/secret.ts';
+import { systemClock } from '../../host/system/clock.ts';
+import { systemRandom } from '../../host/system/random.ts';
+import { SoftTpm } from './swtpm.ts';
+
+/** PCRs 0 and 7: what this machine's firmware measures into. */
+export const MEASURED = 0x81;
+const TIMEOUT_MS = 20_000;
+
+export const pin = (text: string): Secret => new Secret(Buffer.from(text));
+
+export class Machine {
+  readonly chip = new SoftTpm();
+  readonly tss: Tss;
+  /** What failed before anybody could wait for it. */
+  #started: Promise<void>;
+
+  /** Starts at once; what is asked of `tss` waits until the firmware has measured. */
+  constructor(options: Partial<TssOptions> = {}) {
+    this.tss = new Tss({ tcti: this.chip.tcti, clock: systemClock(), timeoutMs: TIMEOUT_MS, ...options });
+    this.#started = this.measure();
+    this.#started.catch(() => undefined);
+  }
+
+  slot(options: Partial<TpmSlotOptions> = {}): TpmSlot {
+    return new TpmSlot({ tss: this.tss, random: systemRandom, pcrs: MEASURED, shutdown: true, ...options });
+  }
+
+  started(): Promise<void> {
+    return this.#started;
+  }
+
+  measure(event = 'firmware 1', pcrs: readonly number[] = [0, 7]): Promise<void> {
+    const digest = createHash('sha256').update(event).digest();
+    return this.tss.run(async (esys) => {
+      const values = esys.struct('TPML_DIGEST_VALUES', Buffer.concat([Buffer.from('00000001000b', 'hex'), digest]));
+      for (const pcr of pcrs) await esys.call('PCR_Extend', pcr, PASSWORD, NONE, NONE, values);
+    });
+  }
+
+  /** Power lost, nothing flushed; the next start measures `event`. */
+  async powerCut(event = 'firmware 1'): Promise<void> {
+    this.chip.powerCut();
+    await this.measure(event);
+  }
+
+  /** Another chip in the same place. */
+  async replaceChip(): Promise<void> {
+    this.chip.reset();
+    await this.measure();
+  }
+
+  async failures(): Promise<number> {
+    return (await this.tss.run(lockoutState)).failures;
+  }
+
+  close(): void {
+    this.chip.close();
+  }
+}
