@@ -25,6 +25,9 @@ const PARTS = [
   { need: () => existsSync('/usr/lib/python3/dist-packages/hvac'), package: 'python3-hvac' },
   { need: () => existsSync('/usr/lib/softhsm/libsofthsm2.so') && onPath('softhsm2-util'), package: 'softhsm2' },
   { need: () => onPath('certutil'), package: 'libnss3-tools' },
+  { need: () => onPath('swtpm'), package: 'swtpm' },
+  { need: () => onPath('tpm2_flushcontext'), package: 'tpm2-tools' },
+  { need: () => existsSync('/usr/share/doc/libtpm2-pkcs11-1'), package: 'libtpm2-pkcs11-1' },
 ];
 
 /** As the loader finds it on Debian: in a folder named after the machine's kind. */

@@ -244,7 +244,6 @@ const kept = (id: Buffer): Attribute[] => [
   { type: c.CKA_EXTRACTABLE, value: false },
   { type: c.CKA_DECRYPT, value: true },
   { type: c.CKA_UNWRAP, value: false },
-  { type: c.CKA_SIGN, value: false },
   { type: c.CKA_ID, value: id },
   { type: c.CKA_LABEL, value: LABEL },
 ];
@@ -256,10 +255,12 @@ const aesTemplate = (id: Buffer): Attribute[] => [
   { type: c.CKA_VALUE_LEN, value: KEY_SIZE },
   { type: c.CKA_ENCRYPT, value: true },
   { type: c.CKA_WRAP, value: false },
+  { type: c.CKA_SIGN, value: false },
   { type: c.CKA_VERIFY, value: false },
   { type: c.CKA_DERIVE, value: false },
 ];
 
+/** Says nothing of CKA_SIGN: a TPM makes RSA keys that decrypt and sign, or none. */
 const rsaPrivateTemplate = (id: Buffer): Attribute[] => [
   ...kept(id),
   { type: c.CKA_CLASS, value: c.CKO_PRIVATE_KEY },

@@ -11,7 +11,7 @@ import { systemRandom } from '../../../../host/system/random.ts';
 
 export const PIN = '482913';
 export const SOFTHSM_MODULE = '/usr/lib/softhsm/libsofthsm2.so';
-const SO_PIN = '99887766';
+export const SO_PIN = '99887766';
 
 export const scratch = mkdtempSync(join(tmpdir(), 'holdfast-pkcs11-'));
 export const clock = systemClock();
@@ -77,6 +77,11 @@ export function benchOf(
     ...token,
     ...changes,
   };
+  // Not spread: a getter stays one.
+  if (changes.environment === undefined) {
+    const descriptor = Object.getOwnPropertyDescriptor(token, 'environment');
+    if (descriptor !== undefined) Object.defineProperty(options, 'environment', descriptor);
+  }
   return { folder, pinFile, options, slot: new Pkcs11Slot(options) };
 }
 
