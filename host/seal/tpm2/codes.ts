@@ -26,6 +26,10 @@ const OWNER = unavailable(
   'the TPM asks for an authorisation: clear its owner authorisation, or open the box by another slot',
 );
 const FIRMWARE = unavailable('the firmware has switched this part of the TPM off: switch it on in its setup');
+/** Malformed, or without the authentication of its session. */
+const FORGED = refused(
+  'an answer of the TPM was changed on its way: look at what sits between the TPM and the processor',
+);
 const FULL = (what: string): Row =>
   unavailable(`the TPM has no room for another ${what}: flush what other programs left, or restart the machine`);
 
@@ -60,10 +64,8 @@ const CODES: ReadonlyMap<number, Row> = new Map<number, Row>([
   [0x921, unavailable('the TPM is locked out after wrong PINs: wait, or open the box by another slot')],
   [0x922, unavailable('the TPM is busy: try again')],
   [0x923, unavailable('the memory of the TPM is not available: try again')],
-  [
-    0x7_001b,
-    refused('an answer of the TPM was changed on its way: look at what sits between the TPM and the processor'),
-  ],
+  [0x7_0011, FORGED],
+  [0x7_001b, FORGED],
   [0xa_0008, unavailable('nothing answers where seal.tpm2.tcti says that the TPM is: check it')],
   [
     0xa_000a,

@@ -211,17 +211,26 @@ export class TpmSlot implements SealSlot {
       using auth = pinAuth(pin);
       await esys.call('TR_SetAuth', object, esys.struct('TPM2B_DIGEST', sized(auth.bytes)));
     }
+    let payload: Buffer;
     try {
-      return await output(esys, 'TPM2B_SENSITIVE_DATA', 'Unseal', object, session, NONE, NONE);
+      payload = await output(esys, 'TPM2B_SENSITIVE_DATA', 'Unseal', object, session, NONE, NONE);
     } catch (error) {
-      if (!(error instanceof TpmError && plainCode(error.code) === LOCKED_OUT)) throw error;
-      const { failures, intervalS } = await lockoutState(esys);
-      const sentence = `the TPM is locked out after ${failures} wrong PINs: wait ${intervalS} seconds, then try again, or open the box by another slot`;
-      throw new Fault('slot.unavailable', sentence, { cause: error });
-    } finally {
-      // Before anything else: a power cut after an authorisation that the TPM counts would itself count as a wrong PIN.
-      if (pin !== undefined && this.#options.shutdown) await esys.call('Shutdown', ...NO_SESSIONS, 0);
+      // What Unseal said is the reason, whatever becomes of this.
+      await this.#settle(esys, pin).catch(() => undefined);
+      throw await explained(esys, error);
     }
+    try {
+      await this.#settle(esys, pin);
+      return payload;
+    } catch (error) {
+      payload.fill(0);
+      throw error;
+    }
+  }
+
+  /** Before anything else: a power cut after an authorisation that the TPM counts would itself count as a wrong PIN. */
+  async #settle(esys: Esys, pin: Secret | undefined): Promise<void> {
+    if (pin !== undefined && this.#options.shutdown) await esys.call('Shutdown', ...NO_SESSIONS, 0);
   }
 
   async #run<T>(work: (esys: Esys) => Promise<T>): Promise<T> {
@@ -231,6 +240,14 @@ export class TpmSlot implements SealSlot {
       throw faultOf(error);
     }
   }
+}
+
+/** A lock-out with how long it lasts. */
+async function explained(esys: Esys, error: unknown): Promise<unknown> {
+  if (!(error instanceof TpmError && plainCode(error.code) === LOCKED_OUT)) return error;
+  const { failures, intervalS } = await lockoutState(esys);
+  const sentence = `the TPM is locked out after ${failures} wrong PINs: wait ${intervalS} seconds, then try again, or open the box by another slot`;
+  return new Fault('slot.unavailable', sentence, { cause: error });
 }
 
 const contextDigest = (context: Uint8Array): Buffer => sha256(Buffer.from('holdfast/v1/tpm2', 'ascii'), context);
