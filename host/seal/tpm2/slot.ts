@@ -1,11 +1,11 @@
 /** A slot whose key is sealed in the TPM: it opens the box on this machine only, as it was started, with a PIN if one was set. */
-import { Fault } from '../../fault.ts';
+import { Fault, isFault } from '../../fault.ts';
 import type { Random } from '../../ports/random.ts';
 import type { CreatedSlot, Offered, SealSlot } from '../../ports/seal-slot.ts';
 import { Secret } from '../../secret.ts';
 import { decodeBlob, encodeBlob, type Header } from './blob.ts';
 import { faultOf, plainCode, TpmError } from './codes.ts';
-import { defineCounter } from './counter.ts';
+import { defineCounter, openCounter } from './counter.ts';
 import { checkPcrs, lockoutState, openSrk, output, policyDigest, policyPcr, type Srk, startSession } from './device.ts';
 import { raiseVersion, type SignedPolicy, signedSession } from './policy.ts';
 import type { Esys, Tss } from './tss.ts';
@@ -15,6 +15,7 @@ import {
   NO_SESSIONS,
   NONE,
   nameOf,
+  OWNER,
   PASSWORD,
   policyReference,
   sealedTemplate,
@@ -134,15 +135,22 @@ export class TpmSlot implements SealSlot {
     });
   }
 
-  /** Removes the version index; a slot by PCRs alone leaves nothing in the TPM. */
+  /**
+   * Removes the version index; a slot by PCRs alone leaves nothing in the TPM. An index that cannot be removed (the chip is
+   * dead, or another) keeps no slot from going: it holds no secret. Only the index that the configuration names is touched,
+   * whatever the blob says.
+   */
   async discard(blob: Uint8Array): Promise<void> {
-    const { signed } = decodeBlob(blob);
-    if (signed === undefined) return;
-    return this.#run(async (esys) => {
-      const handle = [0];
-      await esys.call('TR_FromTPMPublic', signed.index, ...NO_SESSIONS, handle);
-      await esys.call('NV_UndefineSpace', 0x101, handle[0], PASSWORD, NONE, NONE);
-    });
+    const index = decodeBlob(blob).signed?.index;
+    if (index === undefined || index !== this.#options.signed?.index) return;
+    try {
+      await this.#run(async (esys) => {
+        const counter = await openCounter(esys, index);
+        await esys.call('NV_UndefineSpace', OWNER, counter, PASSWORD, NONE, NONE);
+      });
+    } catch (error) {
+      if (!isFault(error)) throw error;
+    }
   }
 
   /** Sets the TPM's lockout authorisation, empty until then. On an explicit command only: the whole machine shares it. */

@@ -1,0 +1,93 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { Fault } from '../../../../host/fault.ts';
+import { decodeBlob, encodeBlob } from '../../../../host/seal/tpm2/blob.ts';
+import { faultOf, plainCode, TpmError } from '../../../../host/seal/tpm2/codes.ts';
+import {
+  authorizedPolicy,
+  nameOf,
+  policyReference,
+  sealedTemplate,
+  signerPublic,
+  sized,
+  withAuthValue,
+} from '../../../../host/seal/tpm2/wire.ts';
+
+describe('core/spec/tpm2.md', () => {
+  const document = readFileSync('core/spec/tpm2.md', 'utf8');
+  const example = (name: string): string => {
+    const found = new RegExp(`^${name}: ([0-9a-f]+)$`, 'm').exec(document)?.[1];
+    if (found === undefined) throw new Error(`the document has no example of ${name}`);
+    return found;
+  };
+  const point = Buffer.concat([Buffer.alloc(32, 1), Buffer.alloc(32, 2)]);
+  const reference = policyReference(Buffer.alloc(16, 5));
+  const authorized = authorizedPolicy(nameOf(signerPublic(point)), reference);
+  const header = {
+    pin: true,
+    pcrs: (1 << 7) | (1 << 11) | (1 << 12),
+    srkName: Buffer.concat([Buffer.from('000b', 'hex'), Buffer.alloc(32, 3)]),
+    signed: { point, index: 0x0180_0020 },
+    publicArea: sealedTemplate(withAuthValue(authorized), false),
+    privateArea: sized(Buffer.alloc(4, 4)),
+  };
+
+  test('its example is what the code makes', () => {
+    expect(reference.toString('hex')).toBe(example('policyRef'));
+    expect(authorized.toString('hex')).toBe(example('authorized'));
+    expect(withAuthValue(authorized).toString('hex')).toBe(example('with PIN'));
+    expect(encodeBlob(header).toString('hex')).toBe(example('blob'));
+  });
+
+  test('its example is read as what it was made of', () => {
+    expect(decodeBlob(Buffer.from(example('blob'), 'hex'))).toEqual(header);
+  });
+});
+
+describe('what a TPM answers', () => {
+  const said = (code: number, command = 'Load'): Fault => {
+    const fault = faultOf(new TpmError(command, code));
+    if (!(fault instanceof Fault)) throw new Error('no fault');
+    return fault;
+  };
+
+  test.each([
+    ['wrong PIN', 0x98e, 'Unseal', 'slot.refused', 'PIN is wrong'],
+    ['owner password', 0x9a2, 'CreatePrimary', 'slot.unavailable', 'owner authorisation'],
+    ['lock-out password', 0x98e, 'HierarchyChangeAuth', 'slot.unavailable', 'authorisation'],
+    ['PCR moved', 0x99d, 'Unseal', 'slot.refused', 'PCRs moved'],
+    ['PCR moved during the policy', 0x128, 'Unseal', 'slot.refused', 'PCRs moved'],
+    ['tampered blob or wrong parent', 0x1df, 'Load', 'slot.refused', 'changed'],
+    ['edited public area', 0x2e1, 'Load', 'slot.refused', 'changed'],
+    ['no structure', 0x9_0006, 'TPM2B_PUBLIC_Unmarshal', 'slot.refused', 'changed'],
+    ['policy NV', 0x126, 'PolicyNV', 'slot.refused', 'downgrade'],
+    ['signature', 0x2db, 'VerifySignature', 'slot.refused', 'signature'],
+    ['lock-out', 0x921, 'Unseal', 'slot.unavailable', 'locked out'],
+    ['retry', 0x922, 'Load', 'slot.unavailable', 'busy'],
+    ['no room', 0x902, 'Load', 'slot.unavailable', 'object'],
+    ['no session', 0x903, 'StartAuthSession', 'slot.unavailable', 'session'],
+    ['not started', 0x100, 'CreatePrimary', 'slot.unavailable', 'not started'],
+    ['failure mode', 0x101, 'CreatePrimary', 'slot.unavailable', 'failure mode'],
+    ['hierarchy off', 0x185, 'CreatePrimary', 'slot.unavailable', 'firmware'],
+    ['memory full', 0x14b, 'NV_DefineSpace', 'slot.unavailable', 'full'],
+    ['forged answer', 0x7_001b, 'Unseal', 'slot.refused', 'changed on its way'],
+    ['broken context', 0x7_0007, 'Unseal', 'slot.unavailable', 'try again'],
+    ['no device', 0xa_000a, 'open the TPM', 'slot.unavailable', 'seal.tpm2.tcti'],
+    ['unknown TCTI', 0xa_0015, 'open the TPM', 'slot.unavailable', 'seal.tpm2.tcti'],
+    ['never heard of', 0x9ff, 'Load', 'slot.unavailable', '0x9ff'],
+  ])('%s becomes a fault that says what to do', (_name, code, command, fault, words) => {
+    expect(said(code, command)).toMatchObject({ code: fault, message: expect.stringContaining(words) });
+  });
+
+  test('through a resource manager, it is the same', () => {
+    for (const code of [0x98e, 0x99d, 0x1df, 0x921]) {
+      expect(plainCode(0xc_0000 | code)).toBe(plainCode(code));
+      expect(said(0xc_0000 | code, 'Unseal').message).toBe(said(code, 'Unseal').message);
+    }
+  });
+
+  test('what is no answer of a TPM is passed on', () => {
+    const bug = new TypeError('a bug');
+    expect(faultOf(bug)).toBe(bug);
+  });
+});
