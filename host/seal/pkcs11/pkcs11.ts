@@ -67,23 +67,24 @@ export class Pkcs11Slot implements SealSlot {
 
   /** Makes a key in the token, then opens what it closed: a slot that does not open is not handed out. */
   create(context: Uint8Array): Promise<CreatedSlot> {
-    return this.#alone(() =>
-      this.#use({ word: 'command', offered: {}, write: true }, async ({ talk, serial, mechanisms }) => {
-        if (mechanisms === 0) throw explain('mechanism-missing');
-        const id = this.#options.random.bytes(ID_SIZE);
-        const key = new Secret(this.#options.random.bytes(KEY_SIZE));
-        try {
-          const make = (mechanisms & CAN.gcm) !== 0 ? this.#sealByAes : this.#sealByRsa;
-          const blob = await make.call(this, talk, { id, serial }, key, context);
-          return { key, blob: encodeBlob(blob) };
-        } catch (error) {
-          key[Symbol.dispose]();
-          // Leaves no key behind that opens nothing; what is reported is the first failure.
-          await talk.ask('destroy', id).catch(() => undefined);
-          throw error;
-        }
-      }),
-    );
+    return this.#alone(async () => {
+      const use = { word: 'command', offered: {}, write: true } as const;
+      /** Keys that open nothing. */
+      const left: Uint8Array[] = [];
+      try {
+        return await this.#use(use, async ({ talk, serial, mechanisms }) => {
+          if (mechanisms === 0) throw explain('mechanism-missing');
+          const id = this.#options.random.bytes(ID_SIZE);
+          left.push(id);
+          const made = await this.#seal(talk, mechanisms, { id, serial }, context);
+          left.pop();
+          return made;
+        });
+      } finally {
+        // In a new process, for the module may be what failed. What is reported is the first failure.
+        for (const id of left) await this.#useOnce(use, ({ talk }) => talk.ask('destroy', id)).catch(() => undefined);
+      }
+    });
   }
 
   recover(bytes: Uint8Array, context: Uint8Array, offered: Offered): Promise<Secret> {
@@ -96,7 +97,7 @@ export class Pkcs11Slot implements SealSlot {
       try {
         return await this.#use(use, open);
       } catch (error) {
-        if (!(error instanceof Refusal) || error.trouble !== 'data-refused') throw asFault(error);
+        if (!(error instanceof Refusal) || error.trouble !== 'data-refused') throw error;
       }
       // Some modules answer a wrong tag as they answer any failure: once more, in a new process, and if it is
       // refused again, the token proves with other bytes that it works.
@@ -109,8 +110,6 @@ export class Pkcs11Slot implements SealSlot {
           }
           throw error;
         }
-      }).catch((error: unknown) => {
-        throw asFault(error);
       });
     });
   }
@@ -183,44 +182,16 @@ export class Pkcs11Slot implements SealSlot {
     await mark.write(0);
   }
 
-  async #sealByAes(talk: Conversation, made: Made, key: Secret, context: Uint8Array): Promise<SlotBlob> {
-    const [local] = await talk.ask('generate', Buffer.of(MECHANISM.gcm), made.id);
-    const sort = { mechanism: 'gcm', local: local?.[0] === 1 } as const;
-    const head = { sort, ...made };
-    const [iv, ciphertext] = await talk.ask(
-      'encrypt',
-      encodeSort(sort),
-      made.id,
-      associatedData(head, context),
-      key.bytes,
-    );
-    if (iv?.length !== IV_SIZE || ciphertext === undefined) throw explain('mechanism-missing');
-    const blob = { ...head, check: checkOf(key.bytes, head, context), iv, ciphertext };
-    await proveOpens(talk, blob, key, context);
-    return blob;
-  }
-
-  /** The token makes the pair; the box encrypts to it. Tokens differ in the hash they take: the better one first. */
-  async #sealByRsa(talk: Conversation, made: Made, key: Secret, context: Uint8Array): Promise<SlotBlob> {
-    const [local, modulus, exponent] = await talk.ask('generate', Buffer.of(MECHANISM.oaepSha256), made.id);
-    if (modulus === undefined || exponent === undefined) throw explain('token-failed');
-    const jwk = { kty: 'RSA', n: modulus.toString('base64url'), e: exponent.toString('base64url') };
-    const recipient = createPublicKey({ key: jwk, format: 'jwk' });
-    let last: unknown;
-    for (const [mechanism, oaepHash] of OAEP) {
-      const head = { sort: { mechanism, local: local?.[0] === 1 }, ...made };
-      const padding = constants.RSA_PKCS1_OAEP_PADDING;
-      const ciphertext = publicEncrypt({ key: recipient, padding, oaepHash }, key.bytes);
-      const blob = { ...head, check: checkOf(key.bytes, head, context), iv: Buffer.alloc(0), ciphertext };
-      try {
-        await proveOpens(talk, blob, key, context);
-        return blob;
-      } catch (error) {
-        if (!(error instanceof Refusal)) throw error;
-        last = error;
-      }
+  async #seal(talk: Conversation, mechanisms: number, made: Made, context: Uint8Array): Promise<CreatedSlot> {
+    const key = new Secret(this.#options.random.bytes(KEY_SIZE));
+    try {
+      const byAes = (mechanisms & CAN.gcm) !== 0;
+      const blob = await (byAes ? sealByAes(talk, made, key, context) : sealByRsa(talk, made, key, context));
+      return { key, blob: encodeBlob(blob) };
+    } catch (error) {
+      key[Symbol.dispose]();
+      throw error;
     }
-    throw last;
   }
 }
 
@@ -232,6 +203,46 @@ const OAEP: readonly (readonly [Mechanism, string])[] = [
 ];
 
 const PIN_IS_WRONG: ReadonlySet<Trouble> = new Set<Trouble>(['pin-refused', 'pin-locked', 'pin-unset']);
+
+async function sealByAes(talk: Conversation, made: Made, key: Secret, context: Uint8Array): Promise<SlotBlob> {
+  const [local] = await talk.ask('generate', Buffer.of(MECHANISM.gcm), made.id);
+  const sort = { mechanism: 'gcm', local: local?.[0] === 1 } as const;
+  const head = { sort, ...made };
+  const [iv, ciphertext] = await talk.ask(
+    'encrypt',
+    encodeSort(sort),
+    made.id,
+    associatedData(head, context),
+    key.bytes,
+  );
+  if (iv?.length !== IV_SIZE || ciphertext === undefined) throw explain('mechanism-missing');
+  const blob = { ...head, check: checkOf(key.bytes, head, context), iv, ciphertext };
+  await proveOpens(talk, blob, key, context);
+  return blob;
+}
+
+/** The token makes the pair; the box encrypts to it. Tokens differ in the hash they take: the better one first. */
+async function sealByRsa(talk: Conversation, made: Made, key: Secret, context: Uint8Array): Promise<SlotBlob> {
+  const [local, modulus, exponent] = await talk.ask('generate', Buffer.of(MECHANISM.oaepSha256), made.id);
+  if (modulus === undefined || exponent === undefined) throw explain('token-failed');
+  const jwk = { kty: 'RSA', n: modulus.toString('base64url'), e: exponent.toString('base64url') };
+  const recipient = createPublicKey({ key: jwk, format: 'jwk' });
+  let last: unknown;
+  for (const [mechanism, oaepHash] of OAEP) {
+    const head = { sort: { mechanism, local: local?.[0] === 1 }, ...made };
+    const padding = constants.RSA_PKCS1_OAEP_PADDING;
+    const ciphertext = publicEncrypt({ key: recipient, padding, oaepHash }, key.bytes);
+    const blob = { ...head, check: checkOf(key.bytes, head, context), iv: Buffer.alloc(0), ciphertext };
+    try {
+      await proveOpens(talk, blob, key, context);
+      return blob;
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      last = error;
+    }
+  }
+  throw last;
+}
 
 async function unseal(talk: Conversation, blob: SlotBlob, context: Uint8Array): Promise<Secret> {
   const { sort, id, iv, ciphertext } = blob;
