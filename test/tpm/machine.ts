@@ -1,9 +1,9 @@
 /** A machine with a software TPM: what its firmware measures at each start, and what a test asks of the TPM besides. */
 import { createHash } from 'node:crypto';
-import { lockoutState } from '../../host/seal/tpm2/device.ts';
+import { lockoutState, openSrk } from '../../host/seal/tpm2/device.ts';
 import { TpmSlot, type TpmSlotOptions } from '../../host/seal/tpm2/slot.ts';
 import { Tss, type TssOptions } from '../../host/seal/tpm2/tss.ts';
-import { NONE, PASSWORD } from '../../host/seal/tpm2/wire.ts';
+import { NONE, OWNER, PASSWORD, sized } from '../../host/seal/tpm2/wire.ts';
 import { Secret } from '../../host/secret.ts';
 import { systemClock } from '../../host/system/clock.ts';
 import { systemRandom } from '../../host/system/random.ts';
@@ -54,6 +54,18 @@ export class Machine {
   async replaceChip(): Promise<void> {
     this.chip.reset();
     await this.measure();
+  }
+
+  /** What an owner does: keeps the storage key, then sets the password without which no other is made. */
+  takeOwnership(persist: boolean): Promise<void> {
+    return this.tss.run(async (esys) => {
+      if (persist) {
+        const { handle } = await openSrk(esys);
+        await esys.call('EvictControl', OWNER, handle, PASSWORD, NONE, NONE, 0x8100_0001, [0]);
+      }
+      const auth = esys.struct('TPM2B_DIGEST', sized(Buffer.from('owner password')));
+      await esys.call('HierarchyChangeAuth', OWNER, PASSWORD, NONE, NONE, auth);
+    });
   }
 
   async failures(): Promise<number> {

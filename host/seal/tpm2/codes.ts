@@ -23,7 +23,7 @@ const ANEW = 'open the box by another slot and add this one again';
 const EDITED = refused(`the slot was changed or belongs to another TPM: ${ANEW}`);
 const MOVED = refused(`the machine did not start as it did when the slot was made (its PCRs moved): ${ANEW}`);
 const OWNER = unavailable(
-  'the TPM asks for an authorisation: clear its owner authorisation, or open the box by another slot',
+  'the TPM has an owner authorisation: make its storage key persistent at 0x81000001, or clear the authorisation',
 );
 const FIRMWARE = unavailable('the firmware has switched this part of the TPM off: switch it on in its setup');
 /** Malformed, or without the authentication of its session. */

@@ -1,5 +1,6 @@
 /** What slot and counter share: the storage key with its pinned Name, and sessions salted to it. */
 import { Fault } from '../../fault.ts';
+import { plainCode, TpmError } from './codes.ts';
 import type { Command, Esys } from './tss.ts';
 import {
   AES_CFB,
@@ -22,6 +23,12 @@ const CAP_TPM_PROPERTIES = 6;
 const PT_PERMANENT = 0x200;
 const PT_LOCKOUT_COUNTER = 0x20e;
 const PCR_SIZE = 32;
+/** Where owners keep the storage key (TCG Provisioning Guidance, 7.5.1). */
+const SRK_PERSISTENT = 0x8100_0001;
+const AUTH_FAIL = 0x08e;
+const BAD_AUTH = 0x0a2;
+/** TPM_RC_HANDLE: nothing lies at this handle. */
+const NO_HANDLE = 0x08b;
 /** TPML_DIGEST holds eight. */
 const PCR_READ_MAX = 8;
 
@@ -37,6 +44,22 @@ export interface Srk {
  * @param pin  the Name that this box was enrolled with, 34 bytes; absent at enrolment
  */
 export async function openSrk(esys: Esys, pin?: Uint8Array): Promise<Srk> {
+  const srk = await createSrk(esys).catch((error: unknown) => {
+    // With an owner password nobody but the owner makes primary keys: a persistent one will do, if it is the same key.
+    const code = error instanceof TpmError ? plainCode(error.code) : 0;
+    if (code === BAD_AUTH || code === AUTH_FAIL) return persistentSrk(esys, error);
+    throw error;
+  });
+  if (pin !== undefined && !srk.name.equals(pin)) {
+    throw new Fault(
+      'slot.refused',
+      'this is another TPM, or it was cleared: open the box by another slot and add this one again',
+    );
+  }
+  return srk;
+}
+
+async function createSrk(esys: Esys): Promise<Srk> {
   const handle = [0];
   const publicArea: unknown[] = [null];
   const rest: unknown[][] = [[null], [null], [null]];
@@ -56,14 +79,29 @@ export async function openSrk(esys: Esys, pin?: Uint8Array): Promise<Srk> {
   );
   const key = esys.keep(handle[0] ?? 0);
   esys.drop(...rest.map(([pointer]) => pointer));
-  const name = nameOf(esys.take('TPM2B_PUBLIC', publicArea[0]));
-  if (pin !== undefined && !name.equals(pin)) {
-    throw new Fault(
-      'slot.refused',
-      'this is another TPM, or it was cleared: open the box by another slot and add this one again',
-    );
+  return { handle: key, name: nameOf(esys.take('TPM2B_PUBLIC', publicArea[0])) };
+}
+
+/** The storage key that an owner made persistent, if it is of the template. @param cause  why none can be made */
+async function persistentSrk(esys: Esys, cause: unknown): Promise<Srk> {
+  const handle = [0];
+  try {
+    await esys.call('TR_FromTPMPublic', SRK_PERSISTENT, ...NO_SESSIONS, handle);
+  } catch (error) {
+    throw error instanceof TpmError && plainCode(error.code) === NO_HANDLE ? cause : error;
   }
-  return { handle: key, name };
+  const outputs: unknown[][] = [[null], [null], [null]];
+  await esys.call('ReadPublic', handle[0] ?? 0, ...NO_SESSIONS, ...outputs);
+  const [area, ...rest] = outputs.map(([pointer]) => pointer);
+  esys.drop(...rest);
+  const bytes = esys.take('TPM2B_PUBLIC', area);
+  // All but the length before it and the point at its end, which the template leaves empty.
+  const fixed = SRK_TEMPLATE.subarray(2, -4);
+  if (!bytes.subarray(2, 2 + fixed.length).equals(fixed)) throw cause;
+  // Sessions are salted to what the first answer said, which tpm2-tss held against its Name: that Name counts.
+  const name = (await output(esys, 'TPM2B_NAME', 'TR_GetName', handle[0] ?? 0)).subarray(2);
+  if (!name.equals(nameOf(bytes))) throw cause;
+  return { handle: handle[0] ?? 0, name };
 }
 
 /** A session salted to `srk`, both directions encrypted. */

@@ -65,6 +65,7 @@ export class TpmSlot implements SealSlot {
   create(context: Uint8Array): Promise<CreatedSlot> {
     return this.#run(async (esys) => {
       const { pin, pcrs } = this.#options;
+      if (pin?.length === 0) throw new Fault('input.invalid', 'a PIN has at least one byte');
       if (pin !== undefined && !(await lockoutState(esys)).authSet) {
         throw new Fault(
           'slot.refused',

@@ -10,6 +10,8 @@ import { TpmError } from './codes.ts';
 /** One letter an argument after the context: S three sessions, p pointer, o pointer out, u/U/I uint32 in/out/inout, w uint16, b/B uint8 in/out. */
 const ESYS = {
   CreatePrimary: 'uSppppUoooo',
+  EvictControl: 'uuSuU',
+  ReadPublic: 'uSooo',
   Create: 'uSppppooooo',
   Load: 'uSppU',
   LoadExternal: 'SppuU',
@@ -77,9 +79,8 @@ interface Libraries {
 
 let libraries: Libraries | undefined;
 
-/** Calls that never came back, each with its thread and its connection. */
-let hungCalls = 0;
-const HUNG_MAX = 4;
+/** Each call that hangs holds one of Node's four threads, which files need too. */
+const HUNG_MAX = 2;
 
 function load(): Libraries {
   if (libraries !== undefined) return libraries;
@@ -135,6 +136,7 @@ export interface TssOptions {
 /** One context at a time, each for one operation: a context whose TPM died or hung is never used again. */
 export class Tss {
   readonly #options: TssOptions;
+  readonly #stuck = { count: 0 };
   #tail: Promise<unknown> = Promise.resolve();
 
   constructor(options: TssOptions) {
@@ -144,7 +146,7 @@ export class Tss {
   /** Runs `work` alone with a context of its own, closed (and its copies wiped) when it ends. */
   run<T>(work: (esys: Esys) => Promise<T>): Promise<T> {
     const result = this.#tail.then(async () => {
-      const esys = await Esys.open(load(), this.#options);
+      const esys = await Esys.open(load(), this.#options, this.#stuck);
       try {
         return await work(esys);
       } finally {
@@ -159,25 +161,28 @@ export class Tss {
 export class Esys {
   readonly #libraries: Libraries;
   readonly #options: TssOptions;
+  readonly #stuck: { count: number };
   readonly #structs: Buffer[] = [];
   readonly #handles = new Set<number>();
   #tcti: unknown = null;
   #context: unknown = null;
   #hung: Promise<unknown> | undefined;
 
-  private constructor(loaded: Libraries, options: TssOptions) {
+  private constructor(loaded: Libraries, options: TssOptions, stuck: { count: number }) {
+    this.#stuck = stuck;
     this.#libraries = loaded;
     this.#options = options;
   }
 
-  static async open(loaded: Libraries, options: TssOptions): Promise<Esys> {
-    if (hungCalls >= HUNG_MAX) {
+  /** @param stuck  calls that never came back, of all contexts of one TPM */
+  static async open(loaded: Libraries, options: TssOptions, stuck: { count: number }): Promise<Esys> {
+    if (stuck.count >= HUNG_MAX) {
       throw new Fault(
         'slot.unavailable',
         'the TPM does not answer: restart the machine, or open the box by another slot',
       );
     }
-    const esys = new Esys(loaded, options);
+    const esys = new Esys(loaded, options, stuck);
     try {
       const tcti: unknown[] = [null];
       await esys.#invoke('open the TPM', loaded.openTcti, [options.tcti, tcti]);
@@ -265,7 +270,12 @@ export class Esys {
     } finally {
       // A call that hangs still uses the context: both are given back when it returns, if ever.
       if (this.#hung === undefined) this.#release();
-      else void this.#hung.then(() => this.#release()).finally(() => hungCalls--);
+      else {
+        void this.#hung.then(() => {
+          this.#stuck.count--;
+          this.#release();
+        });
+      }
     }
   }
 
@@ -285,7 +295,7 @@ export class Esys {
       });
       const timer = this.#options.clock.after(this.#options.timeoutMs, () => {
         this.#hung = running;
-        hungCalls++;
+        this.#stuck.count++;
         reject(hung());
       });
       const finish: Finish = (error, code) => {

@@ -86,7 +86,25 @@ describe('a slot in the TPM', () => {
     expect(key.length).toBe(32);
   });
 
-  test('names the packages or the setting where the TPM cannot be reached', async () => {
+  test('opens under an owner password by the key that the owner kept, and says so where none was kept', async () => {
+    const machine = newMachine();
+    const slot = machine.slot();
+    const { blob, key } = await slot.create(CONTEXT);
+    await machine.takeOwnership(true);
+    await machine.powerCut();
+    using again = await slot.recover(blob, CONTEXT, {});
+    expect(Buffer.from(again.bytes).equals(key.bytes)).toBe(true);
+    const other = newMachine();
+    const alone = await other.slot().create(CONTEXT);
+    await expect(slot.recover(alone.blob, CONTEXT, {})).rejects.toThrow('another TPM');
+    await other.takeOwnership(false);
+    await expect(other.slot().recover(alone.blob, CONTEXT, {})).rejects.toMatchObject({
+      code: 'slot.unavailable',
+      message: expect.stringContaining('owner authorisation'),
+    });
+  });
+
+  test('names the setting where the TPM cannot be reached', async () => {
     for (const tcti of ['swtpm:path=/nowhere/s', 'device:/nowhere', 'nonsense:1']) {
       const machine = new Machine({ tcti });
       open.push(machine);
@@ -110,6 +128,11 @@ describe('a slot with a PIN', () => {
   test('is not made while anybody could reset the count of wrong PINs', async () => {
     const slot = newMachine().slot({ pin: pin('4711') });
     await expect(slot.create(CONTEXT)).rejects.toMatchObject({ code: 'slot.refused' });
+    await expect(
+      newMachine()
+        .slot({ pin: pin('') })
+        .create(CONTEXT),
+    ).rejects.toMatchObject({ code: 'input.invalid' });
   });
 
   test('opens with it alone; a wrong one is counted, a missing one is not; then the TPM locks and says how long', async () => {

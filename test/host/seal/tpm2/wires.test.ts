@@ -13,6 +13,7 @@ const CONTEXT = Buffer.from('context of one slot of one box');
 const UNSEAL = 0x15e;
 const NV_READ = 0x14e;
 const CREATE_PRIMARY = 0x131;
+const READ_PUBLIC = 0x173;
 const START_AUTH_SESSION = 0x176;
 
 const open: { close(): void }[] = [];
@@ -42,6 +43,12 @@ async function tapped() {
     for (const job of deadlines) job();
   };
   return { machine, tap, tss, slot, expire };
+}
+
+function otherPoint(): { readonly x: Buffer; readonly y: Buffer } {
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const { x = '', y = '' } = publicKey.export({ format: 'jwk' });
+  return { x: Buffer.from(x, 'base64url'), y: Buffer.from(y, 'base64url') };
 }
 
 test('whoever records the wires while a slot is made and opened has neither key nor PIN', async () => {
@@ -93,15 +100,14 @@ test('a count that was changed on the wires is not believed', async () => {
 test('a chip on the wires that answers with a storage key of its own gets nothing', async () => {
   const { tap, slot } = await tapped();
   const { blob } = await slot.create(CONTEXT);
-  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const { x = '', y = '' } = publicKey.export({ format: 'jwk' });
+  const { x, y } = otherPoint();
   tap.change = (answer, command) => {
     const changed = Buffer.from(answer);
     // Head, handle, length of the parameters; the public area is the template with a point for its end.
     const pointAt = 10 + 4 + 4 + SRK_TEMPLATE.length - 4;
     if (command !== CREATE_PRIMARY) return changed;
-    Buffer.from(x, 'base64url').copy(changed, pointAt + 2);
-    Buffer.from(y, 'base64url').copy(changed, pointAt + 2 + 32 + 2);
+    x.copy(changed, pointAt + 2);
+    y.copy(changed, pointAt + 2 + 32 + 2);
     // At the end: the Name, then an empty nonce, attributes and authentication.
     nameOf(changed.subarray(10 + 4 + 4, pointAt + 2 + 32 + 2 + 32)).copy(changed, changed.length - 5 - 34);
     return changed;
@@ -113,6 +119,35 @@ test('a chip on the wires that answers with a storage key of its own gets nothin
   });
   expect(tap.commands.slice(before)).toContain(CREATE_PRIMARY);
   expect(tap.commands.slice(before)).not.toContain(START_AUTH_SESSION);
+  tap.change = (answer) => answer;
+  using key = await slot.recover(blob, CONTEXT, { pin: pin('4711') });
+  expect(key.length).toBe(32);
+});
+
+test('a persistent storage key is taken only as what its Name says, in every answer', async () => {
+  const { tap, slot, machine } = await tapped();
+  const { blob } = await slot.create(CONTEXT);
+  await machine.takeOwnership(true);
+  for (const forged of [[0], [1], [0, 1]]) {
+    for (const withName of [false, true]) {
+      const { x, y } = otherPoint();
+      let answers = 0;
+      tap.change = (answer, command) => {
+        const changed = Buffer.from(answer);
+        if (command !== READ_PUBLIC || !forged.includes(answers++)) return changed;
+        const pointAt = 10 + SRK_TEMPLATE.length - 4;
+        x.copy(changed, pointAt + 2);
+        y.copy(changed, pointAt + 2 + 32 + 2);
+        const end = pointAt + 2 + 32 + 2 + 32;
+        if (withName) nameOf(changed.subarray(10, end)).copy(changed, end + 2);
+        return changed;
+      };
+      const before = tap.commands.length;
+      await expect(slot.recover(blob, CONTEXT, { pin: pin('4711') })).rejects.toThrow();
+      expect(answers).toBeGreaterThan(0);
+      expect(tap.commands.slice(before)).not.toContain(START_AUTH_SESSION);
+    }
+  }
   tap.change = (answer) => answer;
   using key = await slot.recover(blob, CONTEXT, { pin: pin('4711') });
   expect(key.length).toBe(32);
@@ -140,6 +175,31 @@ test('a call that hangs is given up at its deadline, and the next one gets a con
     using again = await slot.recover(blob, CONTEXT, { pin: pin('4711') });
     expect(Buffer.from(again.bytes).equals(key.bytes)).toBe(true);
   }
+});
+
+test('where calls hang again and again no more are made, until one comes back', async () => {
+  const { tap, slot, machine, expire } = await tapped();
+  const { blob } = await slot.create(CONTEXT);
+  tap.swallow = () => true;
+  for (let call = 0; call < 2; call++) {
+    const reached = new Promise<void>((resolve) => {
+      tap.swallowed = resolve;
+    });
+    const failed = expect(slot.recover(blob, CONTEXT, { pin: pin('4711') })).rejects.toThrow('in time');
+    await reached;
+    expire();
+    await failed;
+  }
+  const before = tap.commands.length;
+  await expect(slot.recover(blob, CONTEXT, { pin: pin('4711') })).rejects.toMatchObject({
+    code: 'slot.unavailable',
+    message: expect.stringContaining('does not answer'),
+  });
+  expect(tap.commands).toHaveLength(before);
+  tap.swallow = () => false;
+  tap.cut();
+  await machine.powerCut();
+  await expect.poll(() => slot.recover(blob, CONTEXT, { pin: pin('4711') }).then((key) => key.length, String)).toBe(32);
 });
 
 test('calls made at the same time follow each other', async () => {
