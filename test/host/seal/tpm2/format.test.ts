@@ -3,15 +3,20 @@ import { describe, expect, test } from 'vitest';
 import { Fault } from '../../../../host/fault.ts';
 import { decodeBlob, encodeBlob } from '../../../../host/seal/tpm2/blob.ts';
 import { faultOf, plainCode, TpmError } from '../../../../host/seal/tpm2/codes.ts';
+import { TpmCounter } from '../../../../host/seal/tpm2/counter.ts';
+import { Tss } from '../../../../host/seal/tpm2/tss.ts';
 import {
   authorizedPolicy,
+  counterPublic,
   nameOf,
   policyReference,
+  SRK_TEMPLATE,
   sealedTemplate,
   signerPublic,
   sized,
   withAuthValue,
 } from '../../../../host/seal/tpm2/wire.ts';
+import { systemClock } from '../../../../host/system/clock.ts';
 
 describe('core/spec/tpm2.md', () => {
   const document = readFileSync('core/spec/tpm2.md', 'utf8');
@@ -37,6 +42,11 @@ describe('core/spec/tpm2.md', () => {
     expect(authorized.toString('hex')).toBe(example('authorized'));
     expect(withAuthValue(authorized).toString('hex')).toBe(example('with PIN'));
     expect(encodeBlob(header).toString('hex')).toBe(example('blob'));
+    expect(SRK_TEMPLATE.toString('hex')).toBe(example("storage key's template"));
+    expect(nameOf(counterPublic(0x0180_0010, true)).toString('hex')).toBe(example("counter's Name"));
+    const tss = new Tss({ tcti: '', clock: systemClock(), timeoutMs: 1 });
+    const counter = new TpmCounter(tss, { index: 0x0180_0010, srkName: header.srkName });
+    expect(Buffer.from(counter.id).toString('hex')).toBe(example('counter id'));
   });
 
   test('its example is read as what it was made of', () => {
