@@ -2,15 +2,16 @@
 import { createHash } from 'node:crypto';
 import { lockoutState, openSrk } from '../../host/seal/tpm2/device.ts';
 import { TpmSlot, type TpmSlotOptions } from '../../host/seal/tpm2/slot.ts';
-import { Tss, type TssOptions } from '../../host/seal/tpm2/tss.ts';
-import { NONE, OWNER, PASSWORD, sized } from '../../host/seal/tpm2/wire.ts';
+import { kernelOwns, Tss, type TssOptions } from '../../host/seal/tpm2/tss.ts';
+import { NONE, OWNER, PASSWORD, pcrMask, sized } from '../../host/seal/tpm2/wire.ts';
 import { Secret } from '../../host/secret.ts';
 import { systemClock } from '../../host/system/clock.ts';
 import { systemRandom } from '../../host/system/random.ts';
 import { SoftTpm } from './swtpm.ts';
 
-/** PCRs 0 and 7: what this machine's firmware measures into. */
-export const MEASURED = 0x81;
+/** What this machine's firmware measures into. */
+const PCRS = [0, 7];
+export const MEASURED = pcrMask(PCRS);
 const TIMEOUT_MS = 20_000;
 
 export const pin = (text: string): Secret => new Secret(Buffer.from(text));
@@ -29,14 +30,20 @@ export class Machine {
   }
 
   slot(options: Partial<TpmSlotOptions> = {}): TpmSlot {
-    return new TpmSlot({ tss: this.tss, random: systemRandom, pcrs: MEASURED, shutdown: true, ...options });
+    return new TpmSlot({
+      tss: this.tss,
+      random: systemRandom,
+      pcrs: MEASURED,
+      shutdown: !kernelOwns(this.chip.tcti),
+      ...options,
+    });
   }
 
   started(): Promise<void> {
     return this.#started;
   }
 
-  measure(event = 'firmware 1', pcrs: readonly number[] = [0, 7]): Promise<void> {
+  measure(event = 'firmware 1', pcrs: readonly number[] = PCRS): Promise<void> {
     const digest = createHash('sha256').update(event).digest();
     return this.tss.run(async (esys) => {
       const values = esys.struct('TPML_DIGEST_VALUES', Buffer.concat([Buffer.from('00000001000b', 'hex'), digest]));

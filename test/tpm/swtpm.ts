@@ -1,8 +1,11 @@
 /** A TPM for a test: swtpm on a folder of its own. A power cut is SIGKILL and a new process on the same folder. */
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
+/** Of 2 ms each. */
+const WAITS_MAX = 5000;
 
 export class SoftTpm {
   readonly #folder = mkdtempSync(join(tmpdir(), 'holdfast-tpm-'));
@@ -23,22 +26,26 @@ export class SoftTpm {
   start(): void {
     const pidFile = join(this.#folder, 'pid');
     for (const file of [this.socket, `${this.socket}.ctrl`, pidFile]) rmSync(file, { force: true });
-    const args = ['socket', '--tpm2', '--daemon', '--tpmstate', `dir=${this.#folder}`, '--pid', `file=${pidFile}`];
+    const args = ['socket', '--tpm2', '--tpmstate', `dir=${this.#folder}`, '--pid', `file=${pidFile}`];
     args.push('--server', `type=unixio,path=${this.socket}`, '--ctrl', `type=unixio,path=${this.socket}.ctrl`);
     args.push('--flags', 'not-need-init,startup-clear');
-    const { status } = spawnSync('swtpm', args, { stdio: 'ignore' });
-    if (status !== 0) throw new Error('swtpm did not start');
-    this.#pid = Number(readFileSync(pidFile, 'latin1'));
+    // A child of this process, not a daemon: whoever starts it collects it. It writes its pid when its sockets listen.
+    const child = spawn('swtpm', args, { stdio: 'ignore' });
+    child.once('error', () => undefined);
+    this.#pid = child.pid ?? 0;
+    for (let waits = 0; !written(pidFile); waits++) {
+      if (!this.running || waits === WAITS_MAX) throw new Error('swtpm did not start');
+      pause();
+    }
   }
 
   get running(): boolean {
-    return this.#pid !== 0 && existsSync(`/proc/${this.#pid}`);
+    return this.#pid !== 0 && !/\) Z /.test(statOf(this.#pid));
   }
 
   kill(): void {
-    if (this.#pid !== 0) process.kill(this.#pid, 'SIGKILL');
-    const cell = new Int32Array(new SharedArrayBuffer(4));
-    while (this.running && !/\) Z /.test(statOf(this.#pid))) Atomics.wait(cell, 0, 0, 2);
+    if (this.running) process.kill(this.#pid, 'SIGKILL');
+    while (this.running) pause();
     this.#pid = 0;
   }
 
@@ -57,6 +64,18 @@ export class SoftTpm {
   close(): void {
     this.kill();
     rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+function pause(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
+}
+
+function written(path: string): boolean {
+  try {
+    return readFileSync(path, 'latin1') !== '';
+  } catch {
+    return false;
   }
 }
 

@@ -126,12 +126,18 @@ function load(): Libraries {
 }
 
 export interface TssOptions {
-  /** As tpm2-tss writes it: `device:/dev/tpmrm0`, `swtpm:path=…`. */
+  /** As tpm2-tss writes it: `device:/dev/tpmrm0`, `swtpm:path=…`; '': the first that is there, beginning with /dev/tpmrm0. */
   readonly tcti: string;
   readonly clock: Clock;
   /** How long one command may take, ms. */
   readonly timeoutMs: number;
 }
+
+/**
+ * True where a kernel driver owns the TPM and shuts it down in order; false where nobody does, so that whoever uses it must
+ * (`TpmSlotOptions.shutdown`).
+ */
+export const kernelOwns = (tcti: string): boolean => !/^(swtpm|mssim|libtpms|cmd|pcap)(:|$)/.test(tcti);
 
 /** One context at a time, each for one operation: a context whose TPM died or hung is never used again. */
 export class Tss {
@@ -185,7 +191,7 @@ export class Esys {
     const esys = new Esys(loaded, options, stuck);
     try {
       const tcti: unknown[] = [null];
-      await esys.#invoke('open the TPM', loaded.openTcti, [options.tcti, tcti]);
+      await esys.#invoke('open the TPM', loaded.openTcti, [options.tcti === '' ? null : options.tcti, tcti]);
       esys.#tcti = tcti[0];
       const context: unknown[] = [null];
       await esys.#invoke('open the TPM', loaded.open, [context, esys.#tcti, null]);

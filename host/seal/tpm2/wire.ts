@@ -61,6 +61,9 @@ export function counterPublic(index: number, written: boolean): Buffer {
   return sized(Buffer.concat([u32(index), u16(ALG_SHA256), u32(attributes), u16(0), u16(8)]));
 }
 
+/** @param pcrs  numbers from 0 to 23 */
+export const pcrMask = (pcrs: readonly number[]): number => pcrs.reduce((mask, pcr) => mask | (1 << pcr), 0);
+
 /** TPML_PCR_SELECTION of the SHA-256 bank; bit n of `mask` is PCR n, 0 to 23. */
 export const pcrSelection = (mask: number): Buffer =>
   Buffer.concat([u32(1), u16(ALG_SHA256), Buffer.of(3, mask & 0xff, (mask >>> 8) & 0xff, (mask >>> 16) & 0xff)]);

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { decodeBlob, encodeBlob } from '../../../../host/seal/tpm2/blob.ts';
+import { kernelOwns } from '../../../../host/seal/tpm2/tss.ts';
 import { Machine, MEASURED, pin } from '../../../tpm/machine.ts';
 
 const CONTEXT = Buffer.from('context of one slot of one box');
@@ -114,6 +115,11 @@ describe('a slot in the TPM', () => {
       });
     }
   });
+});
+
+test('the TPM is shut down by whoever uses it only where no kernel driver does', () => {
+  expect(['', 'device', 'device:/dev/tpmrm0', 'device:/dev/tpm0', 'tabrmd'].map(kernelOwns)).not.toContain(false);
+  expect(['swtpm', 'swtpm:path=/run/s', 'mssim:host=127.0.0.1', 'cmd:tpm'].map(kernelOwns)).not.toContain(true);
 });
 
 describe('a slot with a PIN', () => {
