@@ -1,7 +1,7 @@
 // `npm test`: everything the tests need, then all of them. Builtins only: it starts on a clone without node_modules.
 // Closes with `N passed, N failed, N skipped` alone on a line; exits 0 only if nothing failed.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -23,6 +23,8 @@ const PARTS = [
   { need: () => library('libtss2-tctildr.so.0'), package: 'libtss2-tctildr0' },
   { need: () => library('libtss2-rc.so.0'), package: 'libtss2-rc0' },
   { need: () => existsSync('/usr/lib/python3/dist-packages/hvac'), package: 'python3-hvac' },
+  { need: () => onPath('c++'), package: 'g++' },
+  { need: () => onPath('make'), package: 'make' },
   { need: () => existsSync('/usr/lib/softhsm/libsofthsm2.so') && onPath('softhsm2-util'), package: 'softhsm2' },
   { need: () => onPath('certutil'), package: 'libnss3-tools' },
   { need: () => onPath('swtpm'), package: 'swtpm' },
@@ -78,8 +80,15 @@ function installParts() {
 function installPackages() {
   const mark = join(root, 'node_modules/.package-lock.json');
   const lock = join(root, 'package-lock.json');
-  if (existsSync(mark) && statSync(mark).mtimeMs >= statSync(lock).mtimeMs) return true;
-  return step('npm ci', 'npm', ['ci', '--include=dev', '--no-audit', '--no-fund']);
+  // An optional dependency, left out where the first install found no compiler.
+  const compiled = existsSync(join(root, 'node_modules/pkcs11js/build/Release/pkcs11.node'));
+  if (compiled && existsSync(mark) && statSync(mark).mtimeMs >= statSync(lock).mtimeMs) return true;
+  // Node's headers lie beside it on most machines: node-gyp would fetch them anew.
+  const beside = join(dirname(realpathSync(process.execPath)), '..');
+  const env = existsSync(join(beside, 'include/node/node_api.h'))
+    ? { ...process.env, npm_config_nodedir: beside }
+    : process.env;
+  return step('npm ci', 'npm', ['ci', '--include=dev', '--no-audit', '--no-fund'], { env });
 }
 
 const only = process.argv.slice(2);
