@@ -93,13 +93,16 @@ export class Conversation {
     if (answer.code === 0) return answer.fields;
     const trouble = troubleOf(answer);
     for (const field of answer.fields) field.fill(0);
-    if (trouble === undefined) throw explain('crashed');
+    if (trouble === undefined) {
+      this.#kill();
+      throw explain('crashed');
+    }
     throw new Refusal(trouble);
   }
 
   /** Lets the module clean up (a TPM keeps the sessions of one that could not), then sees the process gone. Never throws. */
   async end(): Promise<void> {
-    if (!this.#broken) await this.ask('end').catch(() => undefined);
+    if (!this.#broken) await this.ask('end').catch(() => this.#kill());
     const { clock } = this.#options;
     const late = clock.after(GONE_MS, () => this.#kill());
     let never: { cancel(): void } | undefined;
