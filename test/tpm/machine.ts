@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import { lockoutState, openSrk } from '../../host/seal/tpm2/device.ts';
 import { TpmSlot, type TpmSlotOptions } from '../../host/seal/tpm2/slot.ts';
-import { kernelOwns, Tss, type TssOptions } from '../../host/seal/tpm2/tss.ts';
-import { NONE, OWNER, PASSWORD, pcrMask, sized } from '../../host/seal/tpm2/wire.ts';
+import { type Esys, kernelOwns, Tss, type TssOptions } from '../../host/seal/tpm2/tss.ts';
+import { NO_SENSITIVE, NONE, OWNER, PASSWORD, pcrMask, SRK_TEMPLATE, sized, u32 } from '../../host/seal/tpm2/wire.ts';
 import { Secret } from '../../host/secret.ts';
 import { systemClock } from '../../host/system/clock.ts';
 import { systemRandom } from '../../host/system/random.ts';
@@ -63,11 +63,15 @@ export class Machine {
     await this.measure();
   }
 
-  /** What an owner does: keeps the storage key, then sets the password without which no other is made. */
-  takeOwnership(persist: boolean): Promise<void> {
+  /**
+   * What an owner does: keeps a storage key, then sets the password without which no other is made.
+   *
+   * @param kept  'other': not of the template that Holdfast knows
+   */
+  takeOwnership(kept: 'storage key' | 'other' | 'none'): Promise<void> {
     return this.tss.run(async (esys) => {
-      if (persist) {
-        const { handle } = await openSrk(esys);
+      if (kept !== 'none') {
+        const handle = kept === 'other' ? await otherPrimary(esys) : (await openSrk(esys)).handle;
         await esys.call('EvictControl', OWNER, handle, PASSWORD, NONE, NONE, 0x8100_0001, [0]);
       }
       const auth = esys.struct('TPM2B_DIGEST', sized(Buffer.from('owner password')));
@@ -82,4 +86,21 @@ export class Machine {
   close(): void {
     this.chip.close();
   }
+}
+
+/** A storage key that counts wrong passwords: one attribute away from the template. */
+async function otherPrimary(esys: Esys): Promise<number> {
+  const template = Buffer.from(SRK_TEMPLATE);
+  template.writeUInt32BE(0x0003_0072, 6);
+  const inputs = [
+    esys.struct('TPM2B_SENSITIVE_CREATE', NO_SENSITIVE),
+    esys.struct('TPM2B_PUBLIC', template),
+    esys.struct('TPM2B_DATA', sized(Buffer.alloc(0))),
+    esys.struct('TPML_PCR_SELECTION', u32(0)),
+  ];
+  const handle = [0];
+  const outputs: unknown[][] = [[null], [null], [null], [null]];
+  await esys.call('CreatePrimary', OWNER, PASSWORD, NONE, NONE, ...inputs, handle, ...outputs);
+  esys.drop(...outputs.map(([pointer]) => pointer));
+  return esys.keep(handle[0] ?? 0);
 }

@@ -91,18 +91,19 @@ describe('a slot in the TPM', () => {
     const machine = newMachine();
     const slot = machine.slot();
     const { blob, key } = await slot.create(CONTEXT);
-    await machine.takeOwnership(true);
+    await machine.takeOwnership('storage key');
     await machine.powerCut();
     using again = await slot.recover(blob, CONTEXT, {});
     expect(Buffer.from(again.bytes).equals(key.bytes)).toBe(true);
     const other = newMachine();
     const alone = await other.slot().create(CONTEXT);
     await expect(slot.recover(alone.blob, CONTEXT, {})).rejects.toThrow('another TPM');
-    await other.takeOwnership(false);
-    await expect(other.slot().recover(alone.blob, CONTEXT, {})).rejects.toMatchObject({
-      code: 'slot.unavailable',
-      message: expect.stringContaining('owner authorisation'),
-    });
+    const ownerWanted = { code: 'slot.unavailable', message: expect.stringContaining('owner authorisation') };
+    await other.takeOwnership('none');
+    await expect(other.slot().recover(alone.blob, CONTEXT, {})).rejects.toMatchObject(ownerWanted);
+    const stranger = newMachine();
+    await stranger.takeOwnership('other');
+    await expect(stranger.slot().create(CONTEXT)).rejects.toMatchObject(ownerWanted);
   });
 
   test('names the setting where the TPM cannot be reached', async () => {

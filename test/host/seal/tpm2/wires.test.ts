@@ -127,7 +127,7 @@ test('a chip on the wires that answers with a storage key of its own gets nothin
 test('a persistent storage key is taken only as what its Name says, in every answer', async () => {
   const { tap, slot, machine } = await tapped();
   const { blob } = await slot.create(CONTEXT);
-  await machine.takeOwnership(true);
+  await machine.takeOwnership('storage key');
   for (const forged of [[0], [1], [0, 1]]) {
     for (const withName of [false, true]) {
       const { x, y } = otherPoint();
