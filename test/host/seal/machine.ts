@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { type Core, loadCore } from '../../../core/index.ts';
 import type { Clock } from '../../../host/ports/clock.ts';
+import type { SealSlot } from '../../../host/ports/seal-slot.ts';
 import type { Store } from '../../../host/ports/store.ts';
 import { Box } from '../../../host/seal/appliance.ts';
 import { Freshness } from '../../../host/seal/freshness.ts';
@@ -70,6 +71,8 @@ export class Machine {
   /** What the box asked of its neighbours, in order. */
   readonly events: string[] = [];
   readonly notes: string[] = [];
+  /** What opens the box besides the key file, from the next start on: tried first. */
+  readonly hardware: SealSlot[] = [];
   freshness: Freshness;
   box: Box;
   #lease: LeaseClock;
@@ -140,9 +143,9 @@ export class Machine {
         open: async () => void this.events.push('residents.open'),
         close: async () => void this.events.push('residents.close'),
       },
-      allowed: ['shamir', 'keyfile'],
+      allowed: ['shamir', 'keyfile', ...this.hardware.map(({ kind }) => kind)],
       shamir: (threshold, shares) => new ShamirSlot({ core, random: systemRandom, threshold, shares }),
-      automatic: [this.keyfileSlot()],
+      automatic: [...this.hardware, this.keyfileSlot()],
       heartbeatMs: 60_000,
       settleMs: 0,
       reasons: () => [],
