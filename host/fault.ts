@@ -24,6 +24,12 @@ const FAULTS = {
   'audit.corrupt': { status: 503, retry: 'never' },
   'barrier.refused': { status: 500, retry: 'never' },
   'core.exhausted': { status: 503, retry: 'backoff' },
+  'database.absent': { status: 400, retry: 'never' },
+  'database.exists': { status: 500, retry: 'never' },
+  'database.refused': { status: 400, retry: 'never' },
+  'database.unreachable': { status: 502, retry: 'backoff' },
+  /** The box is held (a copy, a restore), or its time is not believed: nothing outside is made or ended. */
+  'lease.held': { status: 503, retry: 'never' },
   'server.overloaded': { status: 503, retry: 'backoff' },
   'slot.refused': { status: 400, retry: 'never' },
   'slot.unavailable': { status: 503, retry: 'backoff' },

@@ -1,0 +1,80 @@
+/**
+ * Leases as engines see them: a credential outside the box, its time to live, and how to end it. Implemented by
+ * host/leases. Intent first: nothing outside is touched before what undoes it is durable.
+ */
+import type { MountInfo, OperationContext } from './engine.ts';
+import type { ValueMap } from './value.ts';
+import type { View } from './view.ts';
+
+/** What a request asks a lease for. */
+export interface NewLease<T> {
+  readonly context: OperationContext;
+  /** Seconds; 0: the mount's. Capped by mount, system and, for a batch token, its own end. */
+  readonly ttl: number;
+  readonly maxTtl: number;
+  readonly renewable: boolean;
+  /** What shares a queue, a limit of connections and a circuit: a name inside the mount (a database's). */
+  readonly backend: string;
+  /** All that the engine needs to end the credential, and to find it: sealed, durable before `create` runs. */
+  readonly undo: ValueMap;
+  /**
+   * Makes the credential outside. When it throws `database.exists` the intent is dropped and nobody is touched; any other
+   * fault leaves the intent, which undoes whatever came of it.
+   */
+  readonly create: (lease: LeaseTimes) => Promise<T>;
+}
+
+export interface LeaseTimes {
+  readonly id: string;
+  /** Wall time of the lease's end, ms: what the server may be told as its own end. */
+  readonly expireWallMs: number;
+  /** What `create` has: it ends (or the server gives it up) before that. The intent's deadline lies behind it. */
+  readonly timeoutMs: number;
+}
+
+export interface MadeLease<T> {
+  readonly lease: { readonly id: string; readonly renewable: boolean; readonly durationSeconds: number };
+  readonly made: T;
+}
+
+export interface Leases {
+  /**
+   * @throws Fault `token.invalid` the token is being revoked; `lease.held` the box is held or time is not believed: no
+   *         dynamic credential is issued; what `create` throws
+   */
+  issue<T>(wanted: NewLease<T>): Promise<MadeLease<T>>;
+  /** The engine of a core type ends and renews what it issued. Called once a type, before the first unseal. */
+  backend(coreType: string, backend: LeaseBackend): void;
+}
+
+/** One thing to end. `undo` as the engine gave it. */
+export interface Undo {
+  readonly id: string;
+  readonly undo: ValueMap;
+}
+
+/** The engine's storage and mount, for work that the box does by itself. */
+export interface BackendContext {
+  readonly mount: MountInfo;
+  readonly view: View;
+  /** Of NewLease. */
+  readonly backend: string;
+  readonly timeoutMs: number;
+}
+
+export type Ended = { readonly done: true } | { readonly done: false; readonly fault: string };
+
+export interface LeaseBackend {
+  /** How many of one backend `end` takes at once: what may share a transaction. */
+  readonly batchMax: number;
+  /** Ends credentials of one backend. What is not there is done. @returns an outcome for each, in order */
+  end(context: BackendContext, items: readonly Undo[]): Promise<readonly Ended[]>;
+  /** Which of them are still there, by the server's own catalogue. @returns for each: true, it is still there */
+  remains(context: BackendContext, items: readonly Undo[]): Promise<readonly boolean[]>;
+  /** Tells the server the new end of a credential, where it keeps one. */
+  renew(context: BackendContext, item: Undo, expireWallMs: number): Promise<void>;
+  /** Names on the server with this box's prefix that none of `known` explains: `leases reconcile`. */
+  strangers(context: BackendContext, known: readonly Undo[]): Promise<readonly string[]>;
+  /** Backends of a mount, by name. */
+  backends(context: Pick<BackendContext, 'mount' | 'view'>): readonly string[];
+}
