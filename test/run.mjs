@@ -1,7 +1,7 @@
 // `npm test`: everything the tests need, then all of them. Builtins only: it starts on a clone without node_modules.
 // Closes with `N passed, N failed, N skipped` alone on a line; exits 0 only if nothing failed.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,6 +30,9 @@ const PARTS = [
   { need: () => onPath('swtpm'), package: 'swtpm' },
   { need: () => onPath('tpm2_flushcontext'), package: 'tpm2-tools' },
   { need: () => existsSync('/usr/share/doc/libtpm2-pkcs11-1'), package: 'libtpm2-pkcs11-1' },
+  { need: () => onPath('setpriv') && onPath('ipcrm'), package: 'util-linux' },
+  { need: () => existsSync('/usr/lib/postgresql/15/bin/postgres'), package: 'postgresql-15' },
+  { need: () => existsSync('/usr/sbin/mariadbd') && onPath('mariadb-install-db'), package: 'mariadb-server' },
 ];
 
 /** As the loader finds it on Debian: in a folder named after the machine's kind. */
@@ -57,6 +60,21 @@ function step(title, command, args, options = {}) {
   return run.status === 0;
 }
 
+/**
+ * Packages of servers start a server of their own when they are installed, unless policy-rc.d says no (101). The tests use
+ * none of them, and a machine that is asked to run tests should not find itself with two more services.
+ */
+function withoutServices(install) {
+  const policy = '/usr/sbin/policy-rc.d';
+  const ours = !existsSync(policy);
+  if (ours) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    install();
+  } finally {
+    if (ours) rmSync(policy, { force: true });
+  }
+}
+
 function installParts() {
   const missing = PARTS.filter((part) => !part.need()).map((part) => part.package);
   if (missing.length === 0) return true;
@@ -68,10 +86,11 @@ function installParts() {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const apt = (...args) =>
     step(`apt-get ${args.join(' ')}`, 'apt-get', args, { env, stdio: ['ignore', 'ignore', 'inherit'] });
-  if (!apt('install', '-y', '--no-install-recommends', ...missing)) {
+  withoutServices(() => {
+    if (apt('install', '-y', '--no-install-recommends', ...missing)) return;
     apt('update');
     apt('install', '-y', '--no-install-recommends', ...missing);
-  }
+  });
   const still = PARTS.filter((part) => !part.need()).map((part) => part.package);
   if (still.length > 0) console.error(`apt-get did not bring: ${still.join(' ')}`);
   return still.length === 0;
