@@ -16,11 +16,20 @@ export type LoginCredential =
   | { readonly type: 'password'; readonly password: Secret }
   /** PEM, SubjectPublicKeyInfo. */
   | { readonly type: 'rsa_private_key'; readonly publicKeyPem: string }
-  /** The subject's distinguished name, as the server compares it. */
-  | { readonly type: 'client_certificate'; readonly subject: string };
+  /**
+   * A certificate whose subject is `CN=<commonName>` and nothing else. Where the server finds the login by it
+   * (PostgreSQL), it is the login's name.
+   */
+  | { readonly type: 'client_certificate'; readonly commonName: string };
 
-/** Statements of a role, each a template over `{{name}}`, `{{username}}`, `{{password}}`, `{{expiration}}`, `{{public_key}}`; none: the server's default. */
+/**
+ * Statements of a role, each a template over `{{name}}` (`{{username}}` is the same), `{{password}}`, `{{expiration}}`,
+ * `{{public_key}}`, `{{subject}}`; none: the server's default. Values are quoted for the place where they stand.
+ */
 export type Statements = readonly string[];
+
+/** What statements are for: it decides which placeholders have a value. */
+export type StatementsUse = 'create' | 'renew' | 'drop' | 'change';
 
 export interface NewLogin {
   readonly name: string;
@@ -51,7 +60,8 @@ export interface Database {
    * Makes a login, all statements or none where the server can.
    *
    * @param timeoutMs  the server gives the statements up by itself before that (a statement timeout below it)
-   * @throws Fault `database.exists` a login of that name is there already: it was not touched
+   * @throws Fault `database.exists` a login of that name is there already: it was not touched; `database.refused` also
+   *         where the statements made no login of this name, since nobody would find it again
    */
   create(login: NewLogin, statements: Statements, timeoutMs: number): Promise<void>;
   /** Moves the server's own end of a login. @throws Fault `database.absent` there is no such login */
@@ -65,7 +75,10 @@ export interface Database {
   drop(logins: readonly Existing[], timeoutMs: number): Promise<readonly Outcome[]>;
   /** Which of these are in the server's catalogue now. Names, at most 1,000. */
   present(names: readonly string[], timeoutMs: number): Promise<ReadonlySet<string>>;
-  /** Names in the catalogue that begin with a prefix of at least 2 characters, in order: for reconciling and for tests. */
+  /**
+   * Names in the catalogue that begin with a prefix of at least 2 characters, in order of their bytes: for reconciling and
+   * for tests. More than 100,000 are `database.refused`.
+   */
   list(prefix: string, timeoutMs: number): Promise<readonly string[]>;
   /** Gives a login another credential: static roles and the box's own login. @throws Fault `database.absent` */
   change(name: string, credential: LoginCredential, statements: Statements, timeoutMs: number): Promise<void>;
@@ -96,7 +109,15 @@ export interface DatabaseAdapter {
    * @throws Fault `input.invalid` with a sentence that names the setting and holds no secret of it
    */
   parse(settings: ValueMap): ConnectionSettings;
-  /** A server by settings that `parse` gave. */
+  /**
+   * Reads statements as `create` and the others will, without a server: what would be refused at each use is refused
+   * when a role is written.
+   *
+   * @throws Fault `input.invalid` an unknown placeholder, one without a value here, one where no value can be quoted, a
+   *         quote without end, or a statement that ends the transaction
+   */
+  check(statements: Statements, use: StatementsUse, credential: CredentialType): void;
+  /** A server by settings that `parse` gave. The driver is loaded at the first call that needs it. */
   open(settings: ConnectionSettings, limits: ConnectionLimits): Database;
 }
 
