@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { loadCore } from '../core/index.ts';
 import packageFile from '../package.json' with { type: 'json' };
 import { announce } from './announce.ts';
+import type { ListenAt } from './api/listener.ts';
 import { openApiDocument } from './api/openapi.ts';
-import { type Api, type ListenAt, startApi } from './api/server.ts';
+import { type Api, startApi } from './api/server.ts';
 import { ownAuthority, readOwnCertificate } from './api/tls.ts';
 import { AuditLog } from './audit/index.ts';
 import { run } from './cli/index.ts';
@@ -26,15 +27,17 @@ import { buildServices } from './services.ts';
 import { openLmdbStore } from './store/lmdb/open.ts';
 import { dateOf, systemClock } from './system/clock.ts';
 import { files } from './system/files.ts';
+import { makeFolder } from './system/folder.ts';
 import { lockIntrinsics } from './system/intrinsics.ts';
 import { LeaseClock } from './system/lease-time.ts';
 import { lockFolder } from './system/lock.ts';
 import { logFiles } from './system/log-files.ts';
-import { readIfThere, writePrivateFile } from './system/private-file.ts';
+import { readIfThere, removePrivateFile, writePrivateFile } from './system/private-file.ts';
 import { hardenProcess } from './system/process.ts';
 import { systemRandom } from './system/random.ts';
 import { onBug, onStopSignal } from './system/signals.ts';
 import { terminalEnvironment } from './system/terminal.ts';
+import { systemRefusal } from './system/trouble.ts';
 import { verifyStopped } from './verify-stopped.ts';
 
 /** What this program calls itself to clients: a version as they can read it. */
@@ -52,13 +55,16 @@ interface Shown {
   recoveryShare: string | undefined;
 }
 
-/** Keeps what a new box hands out: the root token in a file, the share on the terminal or in a file. */
+/**
+ * Keeps what a new box hands out in files. The share's file goes when a terminal has shown it: a start that fails between
+ * the two (the port is taken) would lose the only share there is.
+ */
 function deliver(shown: Shown, interactive: boolean) {
   return async ({ shares, rootToken }: InitResult): Promise<void> => {
     writePrivateFile(shown.rootTokenFile, `${Buffer.from(rootToken.bytes).toString('latin1')}\n`);
     const share = Buffer.from(shares[0]?.bytes ?? []).toString('base64');
+    writePrivateFile(shown.recoveryShareFile, `${share}\n`);
     if (interactive) shown.recoveryShare = share;
-    else writePrivateFile(shown.recoveryShareFile, `${share}\n`);
   };
 }
 
@@ -102,6 +108,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
   onBug();
   const notes = hardenProcess({ coreDumps: config['debug.coreDumps'] });
   const lock = lockFolder(config.data);
+  makeFolder(config.config);
   const clock = systemClock();
   const random = systemRandom;
   const core = loadCore({ wasm: wasmFile(), random: (length) => random.bytes(length) });
@@ -198,6 +205,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
       reasons: status.reasons,
     }),
   );
+  if (shown.recoveryShare !== undefined) removePrivateFile(shown.recoveryShareFile);
   const running = api;
   onStopSignal(async () => {
     await running.close();
@@ -232,8 +240,9 @@ export async function main(args: readonly string[]): Promise<void> {
           });
     if (code !== undefined) process.exitCode = code;
   } catch (thrown) {
-    if (!(thrown instanceof Fault)) throw thrown;
-    environment.error(`holdfast: ${thrown.message}\n`);
+    const sentence = thrown instanceof Fault ? thrown.message : systemRefusal(thrown);
+    if (sentence === undefined) throw thrown;
+    environment.error(`holdfast: ${sentence}\n`);
     process.exit(1);
   }
 }

@@ -13,6 +13,7 @@ console.log(`node ${process.version}`);
 /** What the tests start for real, and the Debian package it comes from. */
 const PARTS = [
   { need: () => onPath('strace'), package: 'strace' },
+  { need: () => onPath('script'), package: 'bsdutils' },
   { need: () => onPath('cc'), package: 'gcc' },
   { need: () => existsSync('/usr/include/stdio.h'), package: 'libc6-dev' },
   { need: () => onPath('openssl'), package: 'openssl' },
@@ -27,7 +28,6 @@ const PARTS = [
   { need: () => onPath('make'), package: 'make' },
   { need: () => existsSync('/usr/lib/softhsm/libsofthsm2.so') && onPath('softhsm2-util'), package: 'softhsm2' },
   { need: () => onPath('certutil'), package: 'libnss3-tools' },
-  { need: () => onPath('swtpm'), package: 'swtpm' },
   { need: () => onPath('tpm2_flushcontext'), package: 'tpm2-tools' },
   { need: () => existsSync('/usr/share/doc/libtpm2-pkcs11-1'), package: 'libtpm2-pkcs11-1' },
   { need: () => onPath('setpriv') && onPath('ipcrm'), package: 'util-linux' },

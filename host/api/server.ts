@@ -1,19 +1,16 @@
 /** The listeners: limits before anything is read, one handler for every request, an orderly end. */
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
-import { createServer as createHttp, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createServer as createHttps } from 'node:https';
-import { connect, type Socket } from 'node:net';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono } from 'hono';
-import { Fault } from '../fault.ts';
 import { answerOf, error as refusal } from '../mounts/errors.ts';
 import type { Appliance } from '../ports/appliance.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Dispatcher, Outbound } from '../ports/dispatch.ts';
 import type { Random } from '../ports/random.ts';
 import { errorSent, type Sent, send } from './envelope.ts';
-import { headRefused, isRefused, refuseSocket, requestBegins, requestEnds, takeLists } from './list-method.ts';
+import { headRefused, isRefused, requestBegins, requestEnds } from './list-method.ts';
+import { type ListenAt, type ListenLimits, listen } from './listener.ts';
 import {
   checkHead,
   EmptyRefusal,
@@ -27,24 +24,10 @@ import {
 } from './request.ts';
 import { answerState, isStatePath, type StateParts } from './state.ts';
 
-export type ListenAt =
-  | {
-      readonly kind: 'tcp';
-      readonly host: string;
-      readonly port: number;
-      readonly tls?: { readonly key: string; readonly cert: string };
-    }
-  | { readonly kind: 'unix'; readonly path: string };
-
-export interface ApiLimits {
+export interface ApiLimits extends ListenLimits {
   readonly bodyBytes: number;
-  readonly headBytes: number;
-  readonly connections: number;
   /** Requests under way: more are answered 503 before their body is read. */
   readonly inFlight: number;
-  readonly headMs: number;
-  readonly requestMs: number;
-  readonly idleMs: number;
 }
 
 export const LIMITS: ApiLimits = {
@@ -237,71 +220,7 @@ class Face {
   }
 }
 
-/** A socket that nobody answers at is left over from a process that was killed. */
-async function clearSocket(path: string): Promise<void> {
-  try {
-    if (!lstatSync(path).isSocket()) throw new Fault('input.invalid', `${path} is there and is no socket`);
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return;
-    throw thrown;
-  }
-  const answered = await new Promise<boolean>((resolve) => {
-    const probe = connect(path, () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.on('error', () => resolve(false));
-  });
-  if (answered) throw new Fault('input.invalid', `another process listens at unix:${path}`);
-  unlinkSync(path);
-}
-
-async function listen(
-  at: ListenAt,
-  limits: ApiLimits,
-  listener: (request: IncomingMessage, response: ServerResponse) => void,
-): Promise<{ readonly server: Server; readonly address: string }> {
-  const settings = {
-    maxHeaderSize: limits.headBytes,
-    headersTimeout: limits.headMs,
-    requestTimeout: limits.requestMs,
-    keepAliveTimeout: limits.idleMs,
-    connectionsCheckingInterval: Math.min(1000, limits.headMs),
-    // Checked below: Node answers for itself, and goes on with what follows in the same packet.
-    requireHostHeader: false,
-    // Nothing that two parsers could read differently.
-    insecureHTTPParser: false,
-  };
-  const tls = at.kind === 'tcp' ? at.tls : undefined;
-  const server = (
-    tls === undefined
-      ? createHttp(settings, listener)
-      : createHttps({ ...settings, ...tls, minVersion: 'TLSv1.2' }, listener)
-  ) as Server;
-  server.maxConnections = limits.connections;
-  takeLists(server, tls === undefined ? 'connection' : 'secureConnection');
-  server.on('upgrade', (_request, socket: Socket) => refuseSocket(socket, 'the protocol is not changed here'));
-  if (at.kind === 'unix') await clearSocket(at.path);
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    const ready = (): void => {
-      server.removeListener('error', reject);
-      resolve();
-    };
-    if (at.kind === 'unix') server.listen(at.path, ready);
-    else server.listen(at.port, at.host, ready);
-  });
-  if (at.kind === 'unix') {
-    chmodSync(at.path, 0o600);
-    return { server, address: `unix:${at.path}` };
-  }
-  const bound = server.address();
-  const port = typeof bound === 'object' && bound !== null ? bound.port : at.port;
-  const host = at.host.includes(':') ? `[${at.host}]` : at.host;
-  return { server, address: `${tls === undefined ? 'http' : 'https'}://${host}:${port}` };
-}
-
-/** Starts every listener, or none. @throws Error if one cannot listen */
+/** Starts every listener, or none. @throws Fault `input.invalid` if one cannot listen */
 export async function startApi(options: ApiOptions): Promise<Api> {
   const face = new Face(options);
   const app = new Hono<{ Bindings: HttpBindings }>();

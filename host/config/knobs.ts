@@ -60,8 +60,10 @@ const MIB = 1024 * 1024;
 
 export const KNOBS = {
   /** TCP addresses and unix sockets. */
-  listen: list<Listen>(16, 'addresses: HOST:PORT with an IP address or localhost, or unix:/PATH', (value) =>
-    typeof value === 'string' ? parseListen(value) : undefined,
+  listen: list<Listen>(
+    16,
+    'addresses: HOST:PORT with an IP address or localhost, or unix:/PATH of at most 107 bytes',
+    (value) => (typeof value === 'string' ? parseListen(value) : undefined),
   ),
   /** Folder of the store and the audit log; '': below $XDG_STATE_HOME. */
   data: path(),

@@ -1,9 +1,10 @@
 /** One process to a data folder: flock on a file in it, with the pid inside for whoever comes second. */
-import { closeSync, constants, ftruncateSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, constants, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { Fault } from '../fault.ts';
 import type { FolderLock } from '../ports/files.ts';
 import { tryLock } from './files.ts';
+import { makeFolder } from './folder.ts';
 
 const PID_SIZE_MAX = 16;
 
@@ -14,7 +15,7 @@ const PID_SIZE_MAX = 16;
  * @throws Fault `store.locked` naming the pid that holds it
  */
 export function lockFolder(folder: string): FolderLock {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder);
   const path = join(folder, 'lock');
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
   const descriptor = openSync(path, flags, 0o600);

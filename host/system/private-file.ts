@@ -1,7 +1,8 @@
 /** Small files for their owner alone, durable before the next step. */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { files } from './files.ts';
+import { makeFolder } from './folder.ts';
 
 /**
  * Makes or replaces a file of mode 0600 and its folder of mode 0700: after a power cut the old text is there or the new
@@ -9,7 +10,7 @@ import { files } from './files.ts';
  */
 export function writePrivateFile(path: string, text: string | Uint8Array): void {
   const folder = dirname(path);
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder);
   const draft = `${path}.new`;
   rmSync(draft, { force: true });
   const descriptor = openSync(draft, 'wx', 0o600);
@@ -22,6 +23,12 @@ export function writePrivateFile(path: string, text: string | Uint8Array): void 
   }
   renameSync(draft, path);
   files.syncFolder(folder);
+}
+
+/** Takes a file away that may be there. */
+export function removePrivateFile(path: string): void {
+  rmSync(path, { force: true });
+  files.syncFolder(dirname(path));
 }
 
 /** Undefined if there is no such file. */

@@ -1,9 +1,10 @@
 /** The outside world of a command: standard streams, files of the user, a prompt without echo. */
-import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname } from 'node:path';
 import { ReadStream } from 'node:tty';
 import type { Environment } from '../ports/environment.ts';
+import { makeFolder } from './folder.ts';
 
 const FILE_SIZE_MAX = 64 * 1024 * 1024;
 
@@ -57,7 +58,7 @@ async function prompt(question: string): Promise<string> {
 }
 
 function writePrivateFile(path: string, content: string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeFolder(dirname(path));
   const next = `${path}.${process.pid}.next`;
   try {
     // 'wx' and then a rename: never written through a link, never seen half written.
