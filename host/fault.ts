@@ -23,6 +23,8 @@ const FAULTS = {
   'audit.unavailable': { status: 503, retry: 'backoff' },
   'audit.corrupt': { status: 503, retry: 'never' },
   'barrier.refused': { status: 500, retry: 'never' },
+  /** A counter outside the disk does not answer: what it would count is not done. */
+  'counter.unavailable': { status: 503, retry: 'backoff' },
   'core.exhausted': { status: 503, retry: 'backoff' },
   'database.absent': { status: 400, retry: 'never' },
   'database.exists': { status: 500, retry: 'never' },

@@ -18,6 +18,7 @@ import type { InitResult } from './ports/appliance.ts';
 import type { Environment } from './ports/environment.ts';
 import type { SealSlot } from './ports/seal-slot.ts';
 import { Box } from './seal/appliance.ts';
+import { Counters } from './seal/counters.ts';
 import { Freshness } from './seal/freshness.ts';
 import { KeyfileSlot } from './seal/keyfile/keyfile.ts';
 import { boxLog } from './seal/log.ts';
@@ -121,6 +122,11 @@ async function serve(args: readonly string[], environment: Environment): Promise
   });
   const freshness = new Freshness(core, lease);
   const store = await openLmdbStore({ lock, files, witness: freshness, mapBytes: config['store.mapBytes'] });
+  const counters = new Counters({
+    ...{ core, store, freshness, clock, lease },
+    devices: [],
+    intervalMs: config['freshness.intervalMs'],
+  });
   const folder = join(config.data, 'audit');
   const audit = new AuditLog({
     ...{ folder, core, files: logFiles, clock, random },
@@ -132,6 +138,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
   let api: Api | undefined;
   const services = buildServices({
     ...{ core, store, audit, clock, lease, random },
+    counting: counters,
     appliance: () => box,
     ceremonies: config['seal.ceremonies'] === 'on',
     metrics: (all) =>
@@ -152,7 +159,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
   });
   const keyfile = join(config.config, 'keyfile');
   const box: Box = new Box({
-    ...{ core, store, freshness, clock, lease, random },
+    ...{ core, store, freshness, counters, clock, lease, random },
     log: boxLog({ audit, folder, core, store, lease, trouble }),
     residents: services,
     allowed: config['seal.allowed'],

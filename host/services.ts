@@ -18,6 +18,7 @@ import { Registry } from './mounts/registry.ts';
 import { Policies } from './policies/store.ts';
 import type { Appliance } from './ports/appliance.ts';
 import type { Clock } from './ports/clock.ts';
+import type { Counting } from './ports/counter.ts';
 import type { OperationContext } from './ports/engine.ts';
 import type { LeaseTime } from './ports/lease-time.ts';
 import type { Random } from './ports/random.ts';
@@ -34,6 +35,7 @@ export interface ServiceParts {
   readonly clock: Clock;
   readonly lease: LeaseTime;
   readonly random: Random;
+  readonly counting: Counting;
   readonly appliance: () => Appliance;
   /** Whether the recovery quorum may rekey and generate a root token here. */
   readonly ceremonies: boolean;
@@ -69,7 +71,7 @@ const KV: MountableType = {
 
 export function buildServices(parts: ServiceParts): Services {
   const { core, store, audit, clock, lease, random } = parts;
-  const barrier = new Barrier(core, store, lease, audit, parts.directoryEntriesMax);
+  const barrier = new Barrier(core, store, lease, audit, parts.counting, parts.directoryEntriesMax);
   const tokens = new Tokens(barrier);
   const policies = new Policies(barrier);
   const mounts = new Mounts(barrier, random, [KV]);

@@ -92,7 +92,7 @@ export class AuditLog {
    * @throws Fault `audit.unavailable` if there is no room for a segment
    */
   async start(start: AuditStart): Promise<AuditStarted> {
-    return this.#begin(start, await Signing.open(start.applianceId, start.record), []);
+    return this.#begin(start, await Signing.open(start.applianceId, start.record), first(start));
   }
 
   /**
@@ -116,7 +116,7 @@ export class AuditLog {
       data: { old_origin: old.origin, old_size: old.size, old_root: root, origin: signing.origin, reason },
     };
     const { known: _, ...rest } = start;
-    const started = await this.#begin(rest, signing, [note]);
+    const started = await this.#begin(rest, signing, [note, ...first(start)]);
     await this.#running?.publisher.record();
     return started;
   }
@@ -183,7 +183,7 @@ export class AuditLog {
   ): Promise<AuditStarted> {
     const { writer, signing, tiles } = running;
     for (const note of first) this.noteOwn(note);
-    if (writer.written === 0 && first.length === 0) {
+    if (writer.written === 0 && !first.some(({ event }) => event === 'log.archived')) {
       this.noteOwn({ event: 'log.started', data: { origin: signing.origin, key: this.history.verifierKey() } });
     }
     for (const what of repaired) this.noteOwn({ event: 'log.repaired', data: { what } });
@@ -385,5 +385,7 @@ export class AuditLog {
     });
   }
 }
+
+const first = (start: AuditStart): readonly AuditNote[] => (start.first === undefined ? [] : [start.first]);
 
 const stopped = (): Fault => new Fault('appliance.sealed', 'the audit log is not open');

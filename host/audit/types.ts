@@ -119,6 +119,8 @@ export interface AuditStart {
    * store's record of it is durable. A rejection is told to `onTrouble` and tried again with the next one.
    */
   readonly onCheckpoint: (size: number, root: Uint8Array) => Promise<void>;
+  /** The first leaf that is written, before what was held while the log was stopped. */
+  readonly first?: AuditNote | undefined;
   /** Health sentences: the log failed, has no room, a tile or checkpoint could not be written. */
   readonly onTrouble?: (sentence: string) => void;
 }

@@ -4,8 +4,9 @@
  */
 import type { Core, Job, SystemTable } from '../../core/types.ts';
 import { Fault, isFault } from '../fault.ts';
+import type { Counting } from '../ports/counter.ts';
 import type { LeaseTime } from '../ports/lease-time.ts';
-import type { Batch, Expectation, Put, Store } from '../ports/store.ts';
+import type { Batch, Expectation, Put, Store, Table } from '../ports/store.ts';
 import type { View } from '../ports/view.ts';
 import { Directories } from './directories.ts';
 import { throughCore } from './fault.ts';
@@ -15,6 +16,8 @@ import { GrantView } from './view.ts';
 /** How long a job's grant lives. */
 export const JOB_GRANT_MS = 60_000;
 const ATTEMPTS_MAX = 16;
+/** Tables that decide who may do what: an old row of them must not come back unnoticed. */
+const COUNTED: ReadonlySet<Table> = new Set<Table>(['mount', 'policy']);
 
 /** Makes leaves durable before an effect (the audit log). */
 export interface Durability {
@@ -34,14 +37,23 @@ export class Barrier {
   readonly lease: LeaseTime;
   readonly directories: Directories;
   readonly #durability: Durability;
+  readonly #counting: Counting;
   readonly #queue = new KeyedQueue();
 
   /** @param entriesMax  entries that a directory may have; a test sets fewer */
-  constructor(core: Core, store: Store, lease: LeaseTime, durability: Durability, entriesMax?: number) {
+  constructor(
+    core: Core,
+    store: Store,
+    lease: LeaseTime,
+    durability: Durability,
+    counting: Counting,
+    entriesMax?: number,
+  ) {
     this.core = core;
     this.store = store;
     this.lease = lease;
     this.#durability = durability;
+    this.#counting = counting;
     this.directories = new Directories(store, entriesMax);
   }
 
@@ -76,9 +88,21 @@ export class Barrier {
 
   /** The one way to the store: leaves first. @throws Fault `store.conflict`, `store.full`, `store.unavailable` */
   async commit(puts: readonly Put[], expect: readonly Expectation[] = [], urgent = false): Promise<void> {
+    if (puts.some(({ table }) => COUNTED.has(table))) throw new Error('a change of mounts or policies is counted');
     await this.#durability.durable(urgent ? 'urgent' : 'effect');
     const batch: Batch = { puts, expect, ...(urgent ? { urgent } : {}) };
     await this.store.commit(batch);
+  }
+
+  /**
+   * A change of mounts or policies: stored, put in force, counted, in this order.
+   *
+   * @param inForce  runs when it is durable, whatever becomes of the counters
+   * @throws as `commit`; Fault `counter.unavailable`: before the store is asked, or after `inForce`
+   */
+  async counted(puts: readonly Put[], expect: readonly Expectation[], inForce: () => void): Promise<void> {
+    await this.#durability.durable('effect');
+    await this.#counting.change((more) => this.store.commit({ puts: [...puts, ...more], expect }), inForce);
   }
 
   /** Runs `work` in line with others on the same name, and again when an expectation of its commit failed. */

@@ -86,6 +86,8 @@ export const KNOBS = {
   'audit.syncIntervalMs': whole(1, 10_000),
   /** How often the newest checkpoint and the time are recorded in the store while the log grows. */
   'freshness.heartbeatMs': whole(1000, MINUTE_MS),
+  /** Writes are counted by the counters outside the disk at most so often: what was written since can be rolled back. */
+  'freshness.intervalMs': whole(1000, DAY_MS),
   /** First size of the store's map; it grows by itself. */
   'store.mapBytes': whole(MIB, 1024 * 1024 * MIB),
   /** TTL of tokens and leases that ask for none, and the longest that a mount without its own limit gives. */

@@ -193,11 +193,12 @@ export class Mounts {
   async #save(grant: number, mount: MountRecord): Promise<void> {
     const { core, store } = this.#barrier;
     const key = Buffer.from(mount.id, 'hex');
-    await this.#barrier.commit([this.#barrier.seal(grant, 'mount', key, encodeMount(mount))]);
-    const row = store.get('mount', key);
-    if (row === undefined) throw new Error('a mount that was just committed is not in the store');
-    throughCore(() => core.loadMount(key, Uint8Array.from(row)));
-    this.#byId.set(mount.id, mount);
+    await this.#barrier.counted([this.#barrier.seal(grant, 'mount', key, encodeMount(mount))], [], () => {
+      const row = store.get('mount', key);
+      if (row === undefined) throw new Error('a mount that was just committed is not in the store');
+      throughCore(() => core.loadMount(key, Uint8Array.from(row)));
+      this.#byId.set(mount.id, mount);
+    });
   }
 
   /** Changes a mount by id. @throws Fault `input.invalid` */
@@ -249,10 +250,11 @@ export class Mounts {
       const view = this.#barrier.view(grant, mount.id);
       for (const path of recordsBelow(view, '')) await view.update(path, (change) => change.delete(path));
       const key = Buffer.from(mount.id, 'hex');
-      await this.#barrier.commit([{ table: 'mount', key }]);
-      throughCore(() => core.dropMount(key));
+      await this.#barrier.counted([{ table: 'mount', key }], [], () => {
+        throughCore(() => core.dropMount(key));
+        this.#byId.delete(mount.id);
+      });
     });
-    this.#byId.delete(mount.id);
   }
 
   /** The mounts that every box has, and KV version 2 at `secret/` where it is asked for. */

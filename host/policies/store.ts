@@ -103,8 +103,7 @@ export class Policies {
   /** @throws Fault `core.exhausted` and nothing is stored, if the policies would not fit with it */
   async #change(put: Put): Promise<void> {
     await this.#compile(put);
-    await this.#barrier.commit([put]);
-    this.#adopt();
+    await this.#barrier.counted([put], [], () => this.#adopt());
   }
 
   async remove(grant: number, text: string): Promise<void> {
@@ -126,7 +125,7 @@ export class Policies {
       return this.#barrier.seal(grant, 'policy', key, encodePolicy(name, parsePolicy(source).rules, source));
     });
     const expect: Expectation[] = puts.map(({ table, key }) => ({ table, key, is: 'absent' }));
-    await this.#barrier.commit(puts, expect);
+    await this.#barrier.counted(puts, expect, () => undefined);
     await this.load();
   }
 }

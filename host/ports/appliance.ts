@@ -91,8 +91,14 @@ export interface Appliance {
     readonly threshold: number;
     readonly keyfile: boolean;
   }): Promise<InitResult>;
-  /** One more share; opens the box when the threshold is reached. @throws Fault `slot.refused` bad shares; progress is cleared */
-  offerShare(share: Secret): Promise<SealStatus>;
+  /**
+   * One more share; opens the box when the threshold is reached.
+   *
+   * @param accept  `rolled-back`: the holder takes the box as it is though a counter says that it is an old one. It counts
+   *                when every share of the round came with it
+   * @throws Fault `slot.refused` bad shares; progress is cleared
+   */
+  offerShare(share: Secret, accept?: 'rolled-back'): Promise<SealStatus>;
   resetShares(): SealStatus;
   /** Tries the automatic slots; false if none opened it. */
   unsealAutomatically(): Promise<boolean>;

@@ -2,10 +2,11 @@
  * The box: uninitialised, sealed or open. One change of state at a time; what it opens and closes around it (audit log,
  * mounts, policies, jobs) is given by main.ts.
  */
-import type { Core, FreshnessInfo } from '../../core/types.ts';
+import type { Core } from '../../core/types.ts';
 import { Fault, isFault } from '../fault.ts';
 import type { Appliance, InitResult, KeyService, SealStatus } from '../ports/appliance.ts';
 import type { Timer } from '../ports/clock.ts';
+import type { CounterStatus } from '../ports/counter.ts';
 import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import type { Snapshot } from '../ports/store.ts';
 import type { Secret } from '../secret.ts';
@@ -14,17 +15,19 @@ import { clearLeftovers, foundBox, type InitOptions } from './founding.ts';
 import { rolledBack, verifyStore } from './freshness.ts';
 import { keyService } from './key-service.ts';
 import { KeyChanges, type KeyHolder } from './keys.ts';
-import type { ApplianceOptions, LogLifecycle } from './options.ts';
+import { Opening } from './opening.ts';
+import type { ApplianceOptions } from './options.ts';
 import { Quorum } from './quorum.ts';
-import { JobRow, KEYRING_KEY, parseTimeRecord, readComplete, readSealMark, sealMarkPut } from './rows.ts';
+import { readComplete, readSealMark, sealMarkPut } from './rows.ts';
 import type { SlotRow } from './slot-format.ts';
-import { checkSlots, openSlot, readSlots, weakest } from './slots.ts';
+import { openSlot, readSlots, weakest } from './slots.ts';
 
-/** Rows up to which the fingerprint is recomputed before the first answer. */
-const VERIFY_FIRST_ROWS = 4096;
 const BACKOFF_MS = [1000, 2000, 5000, 15_000, 60_000] as const;
 /** A share of a key of another size is a mistake of typing, told before it counts. */
 const SHARE_SIZES = { min: 16, max: 33 } as const;
+
+/** Under this name health says that the box was found to be an old one. */
+const ROLLED_BACK = 'rolled-back';
 
 type State = 'sealed' | 'opening' | 'open' | 'sealing';
 
@@ -32,7 +35,7 @@ export class Box implements Appliance {
   readonly #options: ApplianceOptions;
   readonly #core: Core;
   readonly #quorum: Quorum;
-  readonly #time: JobRow;
+  readonly #opening: Opening;
   #state: State = 'sealed';
   #slots: readonly SlotRow[];
   #complete: ReturnType<typeof readComplete>;
@@ -63,7 +66,7 @@ export class Box implements Appliance {
         if (sentence === undefined) this.#troubles.delete(name);
         else this.#troubles.set(name, sentence);
       },
-      beat: () => this.#record(),
+      beat: () => this.#opening.record(),
     });
     const holder = (): KeyHolder => this.holder();
     this.#ceremonies = new Ceremonies({
@@ -74,7 +77,7 @@ export class Box implements Appliance {
     const { automatic, allowed } = options;
     this.keyService = keyService({ keys: this.keys, ceremonies: this.#ceremonies, holder, automatic, allowed });
     this.#quorum = new Quorum(options.random);
-    this.#time = new JobRow(options.core, options.lease, 'time');
+    this.#opening = new Opening(options);
     this.#complete = readComplete(options.store);
     this.#slots = this.#complete === undefined ? [] : readSlots(options.store);
   }
@@ -95,7 +98,11 @@ export class Box implements Appliance {
       nonce: this.#quorum.nonce,
       ...(open && this.#openedBy !== undefined ? { openedBy: this.#openedBy } : {}),
       clusterId: this.#complete === undefined ? '' : uuidOf(this.#complete.applianceId),
-      reasons: [...reasons(), ...(open ? lease.reasons() : []), ...this.#troubles.values()],
+      reasons: [
+        ...reasons(),
+        ...(open ? [...lease.reasons(), ...this.#options.counters.reasons()] : []),
+        ...this.#troubles.values(),
+      ],
       verifying: this.#verifying,
     };
   }
@@ -103,6 +110,11 @@ export class Box implements Appliance {
   /** Kind of the weakest slot, for whoever starts the box. */
   get weakestWayIn(): SlotKind | undefined {
     return weakest(this.#slots);
+  }
+
+  /** The counters of the open box. */
+  counters(): readonly CounterStatus[] {
+    return this.#options.counters.status();
   }
 
   /** The open box for one change of its keys, and what goes on behind it. */
@@ -138,7 +150,7 @@ export class Box implements Appliance {
    */
   initialise(options: InitOptions, deliver?: (result: InitResult) => Promise<void>): Promise<InitResult> {
     return this.#exclusive(async () => {
-      const { core, store, freshness, lease, log, residents } = this.#options;
+      const { core, store, freshness, log, residents } = this.#options;
       if (this.#complete !== undefined) throw new Fault('input.invalid', 'Vault is already initialized');
       this.#state = 'opening';
       try {
@@ -147,11 +159,11 @@ export class Box implements Appliance {
           this.#options,
           options,
           async () => {
-            await log.start(this.#logStart(undefined));
+            await log.start(this.#opening.logStart(undefined));
             return residents.found({ secretMount: options.keyfile });
           },
           deliver,
-          () => this.#time.put({ ...lease.record() }),
+          () => this.#opening.timePut(),
         );
         this.#complete = readComplete(store);
         this.#slots = readSlots(store);
@@ -164,7 +176,7 @@ export class Box implements Appliance {
     });
   }
 
-  offerShare(share: Secret): Promise<SealStatus> {
+  offerShare(share: Secret, accept?: 'rolled-back'): Promise<SealStatus> {
     return this.#exclusive(async () => {
       const { length } = share;
       if (length < SHARE_SIZES.min || length > SHARE_SIZES.max) {
@@ -184,11 +196,11 @@ export class Box implements Appliance {
         share[Symbol.dispose]();
         return this.status();
       }
-      this.#quorum.add(share);
+      this.#quorum.add(share, accept === 'rolled-back');
       if (this.#quorum.progress < slot.header.threshold) return this.status();
       using round = this.#quorum.take();
       const { threshold, shares } = slot.header;
-      await this.#unseal(slot, this.#options.shamir(threshold, shares), round.shares);
+      await this.#unseal(slot, this.#options.shamir(threshold, shares), round.shares, round.accepts);
       if (readSealMark(this.#options.store)) await this.#options.store.commit({ puts: [sealMarkPut(false)] });
       return this.status();
     });
@@ -237,18 +249,22 @@ export class Box implements Appliance {
 
   async #tried(slot: SlotRow, adapter: SealSlot): Promise<boolean> {
     try {
-      await this.#unseal(slot, adapter, []);
+      await this.#unseal(slot, adapter, [], false);
       this.#troubles.delete(slot.header.kind);
       return true;
     } catch (error) {
       if (!isFault(error)) throw error;
-      this.#troubles.set(slot.header.kind, error.message);
+      this.#troubles.set(error.code === 'appliance.rolled-back' ? ROLLED_BACK : slot.header.kind, error.message);
       return false;
     }
   }
 
-  /** From a slot to an open box, or back to a sealed one. */
-  async #unseal(slot: SlotRow, adapter: SealSlot, shares: readonly Secret[]): Promise<void> {
+  /**
+   * From a slot to an open box, or back to a sealed one.
+   *
+   * @param accepts  the whole quorum takes a store that was rolled back as it is
+   */
+  async #unseal(slot: SlotRow, adapter: SealSlot, shares: readonly Secret[], accepts: boolean): Promise<void> {
     const { header } = slot;
     if (!this.#options.allowed.includes(header.kind)) {
       throw new Fault('slot.refused', `slots of kind ${header.kind} are not allowed here (seal.allowed)`);
@@ -256,7 +272,7 @@ export class Box implements Appliance {
     this.#state = 'opening';
     try {
       await openSlot(this.#core, adapter, slot, { shares });
-      await this.#open();
+      await this.#open(accepts);
     } catch (error) {
       await this.#shut();
       if (isFault(error)) this.#options.log.note('seal.refused', { kind: header.kind, code: error.code });
@@ -265,52 +281,18 @@ export class Box implements Appliance {
     this.#openedBy = header.kind;
     this.#state = 'open';
     this.#attempts = 0;
+    this.#troubles.delete(ROLLED_BACK);
     this.#options.log.note('seal.opened', { kind: header.kind });
     await this.#beat();
     if (!this.#verifying) this.keys.rewrapBehind(this.holder());
   }
 
   /** Core has the root key. */
-  async #open(): Promise<void> {
-    const { store, freshness, lease, log, residents } = this.#options;
+  async #open(accepts: boolean): Promise<void> {
     const life = ++this.#life;
-    const ring = store.get('keyring', KEYRING_KEY);
-    if (ring === undefined) throw rolledBack('the store has no keyring');
-    this.#core.openKeyring(Buffer.from(ring));
-    this.#slots = readSlots(store);
-    checkSlots(this.#core, this.#slots);
-    const snapshot = store.snapshot();
-    let kept = false;
-    try {
-      const info = freshness.resume(snapshot);
-      lease.resume(parseTimeRecord(this.#time.read(store)), info.timeHighWaterMs);
-      if (info.rowCount <= VERIFY_FIRST_ROWS) {
-        const agrees = await verifyStore(this.#core, this.#options.clock, snapshot, VERIFY_FIRST_ROWS, () => false);
-        if (agrees !== true) throw rolledBack('a row of the store is not the one that was written last');
-      }
-      await log.start(this.#logStart(info));
-      await residents.open();
-      if (info.rowCount > VERIFY_FIRST_ROWS) {
-        kept = true;
-        void this.#verifyBehind(snapshot, life);
-      }
-    } finally {
-      if (!kept) snapshot[Symbol.dispose]();
-    }
-  }
-
-  #logStart(info: FreshnessInfo | undefined): Parameters<LogLifecycle['start']>[0] {
-    return {
-      applianceId: Buffer.from(this.#core.keyringInfo().applianceId),
-      known:
-        info === undefined || info.checkpointSize === 0
-          ? undefined
-          : { size: info.checkpointSize, root: Uint8Array.from(info.checkpointRoot) },
-      onCheckpoint: (size, root) => {
-        this.#options.freshness.noteCheckpoint(size, root);
-        return this.#record();
-      },
-    };
+    const { slots, unverified } = await this.#opening.open(accepts);
+    this.#slots = slots;
+    if (unverified !== undefined) void this.#verifyBehind(unverified, life);
   }
 
   async #verifyBehind(snapshot: Snapshot, life: number): Promise<void> {
@@ -332,7 +314,7 @@ export class Box implements Appliance {
     this.#verifying = false;
     if (agrees === true) this.keys.rewrapBehind(this.holder());
     if (agrees !== false) return;
-    this.#troubles.set('rolled-back', rolledBack('a row of the store is not the one that was written last').message);
+    this.#troubles.set(ROLLED_BACK, rolledBack('a row of the store is not the one that was written last').message);
     this.#options.log.note('seal.rolled-back', {});
     await this.#exclusive(async () => {
       if (this.#life !== life) return;
@@ -341,16 +323,14 @@ export class Box implements Appliance {
     });
   }
 
-  /** Keeps the time and the newest checkpoint: any commit renews the freshness row. */
-  async #record(): Promise<void> {
-    await this.#options.store.commit({ puts: [this.#time.put({ ...this.#options.lease.record() })] });
-  }
-
   async #beat(): Promise<void> {
     this.#heartbeat?.cancel();
     try {
-      await this.#record();
+      await this.#opening.record();
       this.#troubles.delete('heartbeat');
+      this.#options.counters.beat((more) => this.#opening.record(more));
+      // What a counter that was away kept from being finished.
+      if (this.#troubles.has('rewrap')) this.keys.rewrapBehind(this.holder());
     } catch (error) {
       // Whatever it is, the box goes on, and what can be cut off unnoticed grows: health has to say so.
       const why = isFault(error) ? error.message : 'an internal error';
@@ -364,14 +344,15 @@ export class Box implements Appliance {
 
   /** Closes whatever is open, in the order in which it depends on each other. */
   async #shut(): Promise<void> {
-    const { residents, log, freshness } = this.#options;
+    const { residents, log, freshness, counters } = this.#options;
     this.#life++;
     this.#heartbeat?.cancel();
     this.#ceremonies.clear();
     await residents.close();
     await log.stop();
+    await counters.forget();
     // After the log: its end has told the newest checkpoint.
-    if (!this.#core.sealed) await this.#record().catch(() => undefined);
+    if (!this.#core.sealed) await this.#opening.record().catch(() => undefined);
     freshness.end();
     if (!this.#core.sealed) this.#core.seal();
     this.#openedBy = undefined;

@@ -13,6 +13,9 @@ import { epochOf, FRESHNESS_KEY } from './rows.ts';
 const SLICE_ROWS = 512;
 const COVERED = (Object.keys(TABLES) as Table[]).filter((table) => table !== 'boot' && table !== 'freshness');
 
+/** Counts by counter id in hex. */
+export type Counts = Readonly<Record<string, number>>;
+
 export interface Checkpoint {
   readonly size: number;
   readonly root: Uint8Array;
@@ -28,7 +31,14 @@ export class Freshness implements Witness {
   /** Rows of an initialisation that never finished are removed without keys. */
   #clearing = false;
   #checkpoint = NO_CHECKPOINT;
-  #counters: Readonly<Record<string, number>> = {};
+  /** As the newest durable freshness row has them. */
+  #counters: Counts = {};
+  /** What rows are sealed with from now on, while a counted change is under way. */
+  #pending: Counts | undefined;
+  /** What the transaction that waits to settle was sealed with. */
+  #folded: Counts = {};
+  /** A row was changed, or the log grew, since the counters were raised. */
+  #dirty = false;
   /** Epochs that a row may be sealed with: the newest, and for a while after a rotation the one before. */
   #epochs: readonly number[] = [];
   /** Core has a ring staged that a commit under way carries; `folded`: in the transaction that waits to settle. */
@@ -54,8 +64,11 @@ export class Freshness implements Witness {
         }
         this.#core.foldChange(TABLES[table], key, before, after);
       }
+      this.#folded = this.#pending ?? this.#counters;
+      // What the box keeps of itself there (time, the log's own record) changes while nothing happens.
+      this.#dirty ||= changes.some(({ table }) => table !== 'job');
       const state = {
-        counters: this.#counters,
+        counters: this.#folded,
         checkpointSize: this.#checkpoint.size,
         checkpointRoot: this.#checkpoint.root,
         timeHighWaterMs: this.#lease.nowMs(),
@@ -72,8 +85,10 @@ export class Freshness implements Witness {
   settled(committed: boolean): void {
     // A trap in between has sealed core: what it staged is gone with it.
     if (this.#clearing || this.#core.sealed) return;
-    if (committed) this.#core.adoptFreshness();
-    else this.#core.discardFreshness();
+    if (committed) {
+      this.#core.adoptFreshness();
+      this.#counters = this.#folded;
+    } else this.#core.discardFreshness();
     if (this.#carrying !== 'folded') return;
     this.#carrying = 'no';
     // Before any other transaction is worked out: it goes on from the new ring.
@@ -135,7 +150,7 @@ export class Freshness implements Witness {
   /** A new box: nothing lies in the store yet. */
   begin(): void {
     this.#checkpoint = NO_CHECKPOINT;
-    this.#counters = {};
+    this.#follow({});
     this.closeEpochs();
     this.#following = true;
   }
@@ -153,10 +168,50 @@ export class Freshness implements Witness {
       throw rolledBack('the keyring and the freshness row are of different times');
     }
     this.#checkpoint = { size: info.checkpointSize, root: Uint8Array.from(info.checkpointRoot) };
-    this.#counters = info.counters;
+    this.#follow(info.counters);
     this.closeEpochs();
     this.#following = true;
     return info;
+  }
+
+  #follow(counters: Counts): void {
+    this.#counters = counters;
+    this.#folded = counters;
+    this.#pending = undefined;
+    this.#dirty = false;
+  }
+
+  /** What the newest durable freshness row says of each counter. */
+  get counts(): Counts {
+    return this.#counters;
+  }
+
+  /**
+   * Runs `commit` while every transaction seals `counts`. Afterwards `this.counts` says whether one of them is durable:
+   * also one that somebody else committed meanwhile.
+   */
+  async sealing<T>(counts: Counts, commit: () => Promise<T>): Promise<T> {
+    this.#pending = counts;
+    try {
+      return await commit();
+    } finally {
+      this.#pending = undefined;
+    }
+  }
+
+  /** Something was written since the counters were raised last: what a rollback would undo unnoticed. */
+  get dirty(): boolean {
+    return this.#dirty;
+  }
+
+  /** What is written from now on is not counted yet. */
+  clean(): void {
+    this.#dirty = false;
+  }
+
+  /** A count that was to cover what was written did not come about. */
+  soil(): void {
+    this.#dirty = true;
   }
 
   /** Nothing is written any more but table `boot`. */
@@ -180,6 +235,7 @@ export class Freshness implements Witness {
 
   /** Recorded by the next commit. */
   noteCheckpoint(size: number, root: Uint8Array): void {
+    this.#dirty ||= size > this.#checkpoint.size;
     this.#checkpoint = { size, root: Uint8Array.from(root) };
   }
 }

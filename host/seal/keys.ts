@@ -11,6 +11,7 @@ import type { Random } from '../ports/random.ts';
 import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import type { Put, Store } from '../ports/store.ts';
 import type { Secret } from '../secret.ts';
+import type { Counters } from './counters.ts';
 import type { Freshness } from './freshness.ts';
 import { Rewrap, type RewrapProgress } from './rewrap.ts';
 import { KEYRING_KEY } from './rows.ts';
@@ -21,6 +22,7 @@ export interface KeyChangesParts {
   readonly core: Core;
   readonly store: Store;
   readonly freshness: Freshness;
+  readonly counters: Counters;
   readonly clock: Clock;
   readonly lease: LeaseTime;
   readonly random: Random;
@@ -170,10 +172,28 @@ export class KeyChanges {
     return createSlot(core, random, adapter, quorum, clock.wallMs());
   }
 
-  /** Stages a ring, wraps its root to every slot, and commits both with the freshness row. */
-  async #change(holder: KeyHolder, { slots, newEpoch = false, newRoot = false }: Ring): Promise<readonly SlotRow[]> {
-    const { core, store, freshness, clock, beat, leavesDurable } = this.#parts;
+  /** Counts a new ring: stored, in force, counted. Then the counters follow the slots. */
+  async #change(holder: KeyHolder, ring: Ring): Promise<readonly SlotRow[]> {
+    const { counters, leavesDurable, note } = this.#parts;
     await leavesDurable();
+    const rows = await counters.changeKeys(
+      (more) => this.#commit(holder, ring, more),
+      (made) => holder.changed(made),
+    );
+    if (ring.newRoot === true) await this.#renewAuditKeys();
+    if (ring.slots !== undefined) {
+      for (const { event, data } of await counters.follow(rows.map(({ header }) => header.kind))) note(event, data);
+    }
+    return rows;
+  }
+
+  /** Stages a ring, wraps its root to every slot, and commits both with the freshness row. */
+  async #commit(
+    holder: KeyHolder,
+    { slots, newEpoch = false, newRoot = false }: Ring,
+    more: readonly Put[],
+  ): Promise<readonly SlotRow[]> {
+    const { core, store, freshness, clock, beat } = this.#parts;
     const before = store.get('keyring', KEYRING_KEY);
     if (before === undefined) throw new Fault('appliance.rolled-back', 'rolled back: the store has no keyring');
     const expected = Uint8Array.from(before);
@@ -196,12 +216,11 @@ export class KeyChanges {
       { table: 'keyring', key: KEYRING_KEY, value: ring },
       ...rows.map(slotPut),
       ...(slots?.removed ?? []).map(slotRemoval),
+      ...more,
     ];
     await freshness.carryStaged(() =>
       store.commit({ puts, expect: [{ table: 'keyring', key: KEYRING_KEY, is: expected }] }),
     );
-    holder.changed(rows);
-    if (newRoot) await this.#renewAuditKeys();
     return rows;
   }
 

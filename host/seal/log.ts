@@ -1,7 +1,8 @@
 /** The audit log as the box starts and stops it; what the log must remember lies sealed in table `job`. */
 import { rmSync } from 'node:fs';
 import type { Core } from '../../core/types.ts';
-import type { AuditLog } from '../audit/index.ts';
+import type { AuditLog, AuditStart } from '../audit/index.ts';
+import { isFault } from '../fault.ts';
 import type { LeaseTime } from '../ports/lease-time.ts';
 import type { Store } from '../ports/store.ts';
 import type { LogLifecycle } from './options.ts';
@@ -22,17 +23,23 @@ export function boxLog(parts: BoxLogParts): LogLifecycle {
   const { audit, folder, core, store, lease, trouble } = parts;
   const row = new JobRow(core, lease, 'audit');
   return {
-    async start({ applianceId, known, onCheckpoint }) {
-      const { repaired } = await audit.start({
+    async start({ applianceId, known, onCheckpoint, first }) {
+      const start: AuditStart = {
         applianceId,
         known,
         onCheckpoint,
+        first,
         onTrouble: trouble,
         nowMs: () => lease.nowMs(),
         record: {
           load: async () => row.read(store),
           save: (state) => store.commit({ puts: [row.put(state)] }),
         },
+      };
+      const { repaired } = await audit.start(start).catch((error: unknown) => {
+        // Only the quorum's word puts a log aside that does not agree with what the store knows of it.
+        if (first === undefined || !isFault(error, 'audit.corrupt')) throw error;
+        return audit.archive(start, error.message);
       });
       for (const sentence of repaired) trouble(sentence);
     },

@@ -5,7 +5,9 @@ import type { LeaseTimeKeeper } from '../ports/lease-time.ts';
 import type { Random } from '../ports/random.ts';
 import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import type { Store } from '../ports/store.ts';
+import type { ValueMap } from '../ports/value.ts';
 import type { Secret } from '../secret.ts';
+import type { Counters } from './counters.ts';
 import type { Freshness } from './freshness.ts';
 
 /** What lives on an open box and is built around it. */
@@ -25,6 +27,8 @@ export interface LogLifecycle {
   start(options: {
     readonly applianceId: Uint8Array;
     readonly known: { readonly size: number; readonly root: Uint8Array } | undefined;
+    /** The first leaf that is written: the recovery quorum's override. With it, a log that disagrees is put aside. */
+    readonly first?: { readonly event: string; readonly data: ValueMap } | undefined;
     readonly onCheckpoint: (size: number, root: Uint8Array) => Promise<void>;
   }): Promise<void>;
   /** Writes a leaf of the box itself; one that is told while the log is stopped is kept and written first after the start. */
@@ -42,6 +46,7 @@ export interface ApplianceOptions {
   readonly core: Core;
   readonly store: Store;
   readonly freshness: Freshness;
+  readonly counters: Counters;
   readonly clock: Clock;
   readonly lease: LeaseTimeKeeper;
   readonly random: Random;

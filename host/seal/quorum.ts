@@ -1,5 +1,6 @@
 /** Shares that people bring, one by one, until the threshold is reached. */
 import { timingSafeEqual } from 'node:crypto';
+import { Fault } from '../fault.ts';
 import type { Random } from '../ports/random.ts';
 import type { Secret } from '../secret.ts';
 
@@ -7,6 +8,7 @@ export class Quorum {
   readonly #random: Random;
   #shares: Secret[] = [];
   #nonce = '';
+  #accepts = false;
 
   constructor(random: Random) {
     this.#random = random;
@@ -21,8 +23,21 @@ export class Quorum {
     return this.#nonce;
   }
 
-  /** Takes ownership of the share. One that was brought before does not advance. */
-  add(share: Secret): void {
+  /**
+   * Takes ownership of the share. One that was brought before does not advance.
+   *
+   * @param accepts  its holder takes a store that was rolled back as it is: a round needs the word of all, or of none
+   * @throws Fault `input.invalid` a share that says otherwise than those before it
+   */
+  add(share: Secret, accepts = false): void {
+    if (this.#shares.length > 0 && accepts !== this.#accepts) {
+      share[Symbol.dispose]();
+      throw new Fault(
+        'input.invalid',
+        `the shares before this one were given ${accepts ? 'without' : 'with'} accept: give every share of a round the same way, or reset`,
+      );
+    }
+    this.#accepts = accepts;
     const known = this.#shares.some((one) => one.length === share.length && timingSafeEqual(one.bytes, share.bytes));
     if (known) {
       share[Symbol.dispose]();
@@ -33,12 +48,15 @@ export class Quorum {
   }
 
   /** The round's shares, with their ownership; the next share begins a new round. */
-  take(): { readonly shares: readonly Secret[] } & Disposable {
+  take(): { readonly shares: readonly Secret[]; readonly accepts: boolean } & Disposable {
     const shares = this.#shares;
+    const accepts = this.#accepts;
+    this.#accepts = false;
     this.#shares = [];
     this.#nonce = '';
     return {
       shares,
+      accepts,
       [Symbol.dispose]: () => {
         for (const share of shares) share[Symbol.dispose]();
       },

@@ -7,6 +7,7 @@ import { Fault, isFault } from '../fault.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LeaseTime } from '../ports/lease-time.ts';
 import { type Expectation, type Put, type Row, type Store, TABLES, type Table } from '../ports/store.ts';
+import type { Counters } from './counters.ts';
 import type { Freshness } from './freshness.ts';
 import { epochOf, GRANT_MS, KEYRING_KEY } from './rows.ts';
 
@@ -21,6 +22,7 @@ export interface RewrapParts {
   readonly core: Core;
   readonly store: Store;
   readonly freshness: Freshness;
+  readonly counters: Counters;
   readonly clock: Clock;
   readonly lease: LeaseTime;
   /** How long a request may hold a row that it sealed before a rotation and has not committed. */
@@ -136,7 +138,7 @@ export class Rewrap {
 
   /** Forgets an epoch's key, if a count over every row proves that none uses it. */
   async #retire(epoch: number): Promise<void> {
-    const { core, store, freshness, clock, note } = this.#parts;
+    const { core, store, freshness, counters, clock, note } = this.#parts;
     const ring = store.get('keyring', KEYRING_KEY);
     if (core.sealed || ring === undefined) return;
     const expected = Uint8Array.from(ring);
@@ -152,13 +154,15 @@ export class Rewrap {
       }
     }
     if (core.sealed) throw new Fault('appliance.sealed', 'the box is sealed');
-    const value = Buffer.from(core.stageKeyring({ retireEpoch: epoch, nowMs: clock.wallMs() }));
-    await freshness.carryStaged(() =>
-      store.commit({
-        puts: [{ table: 'keyring', key: KEYRING_KEY, value }],
-        expect: [{ table: 'keyring', key: KEYRING_KEY, is: expected }],
-      }),
-    );
+    await counters.changeKeys((more) => {
+      const value = Buffer.from(core.stageKeyring({ retireEpoch: epoch, nowMs: clock.wallMs() }));
+      return freshness.carryStaged(() =>
+        store.commit({
+          puts: [{ table: 'keyring', key: KEYRING_KEY, value }, ...more],
+          expect: [{ table: 'keyring', key: KEYRING_KEY, is: expected }],
+        }),
+      );
+    });
     note('keys.retired', { epoch });
   }
 }

@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { type Core, loadCore } from '../../../core/index.ts';
 import type { Clock } from '../../../host/ports/clock.ts';
+import type { CounterDevice } from '../../../host/ports/counter.ts';
 import type { SealSlot } from '../../../host/ports/seal-slot.ts';
 import type { Store } from '../../../host/ports/store.ts';
 import { Box } from '../../../host/seal/appliance.ts';
+import { Counters } from '../../../host/seal/counters.ts';
 import { Freshness } from '../../../host/seal/freshness.ts';
 import { KeyfileSlot } from '../../../host/seal/keyfile/keyfile.ts';
 import { ShamirSlot } from '../../../host/seal/shamir/shamir.ts';
@@ -73,7 +75,10 @@ export class Machine {
   readonly notes: string[] = [];
   /** What opens the box besides the key file, from the next start on: tried first. */
   readonly hardware: SealSlot[] = [];
+  /** What keeps counters, from the next start on. */
+  readonly devices: CounterDevice[] = [];
   freshness: Freshness;
+  counters!: Counters;
   box: Box;
   #lease: LeaseClock;
 
@@ -112,19 +117,25 @@ export class Machine {
       if (++this.commits >= this.cutAt) throw new Error('the power went');
       return work();
     };
+    const cutStore = new Proxy(store, {
+      get: (target, name: keyof Store) => {
+        if (name === 'commit') return async (batch: Parameters<Store['commit']>[0]) => cut(() => target.commit(batch));
+        const member = target[name];
+        return typeof member === 'function' ? member.bind(target) : member;
+      },
+    });
+    this.counters = new Counters({
+      ...{ core, freshness, clock, lease: this.#lease, store: cutStore },
+      devices: this.devices,
+      intervalMs: 900_000,
+    });
     return new Box({
       core,
       freshness,
+      counters: this.counters,
       clock,
       lease: this.#lease,
-      store: new Proxy(store, {
-        get: (target, name: keyof Store) => {
-          if (name === 'commit')
-            return async (batch: Parameters<Store['commit']>[0]) => cut(() => target.commit(batch));
-          const member = target[name];
-          return typeof member === 'function' ? member.bind(target) : member;
-        },
-      }),
+      store: cutStore,
       random: systemRandom,
       log: {
         start: async () => void this.events.push('log.start'),

@@ -6,6 +6,7 @@ import { loadCore } from '../../../core/index.ts';
 import { AuditLog } from '../../../host/audit/index.ts';
 import type { Store } from '../../../host/ports/store.ts';
 import { Box } from '../../../host/seal/appliance.ts';
+import { Counters } from '../../../host/seal/counters.ts';
 import { Freshness } from '../../../host/seal/freshness.ts';
 import { KeyfileSlot } from '../../../host/seal/keyfile/keyfile.ts';
 import { boxLog } from '../../../host/seal/log.ts';
@@ -35,6 +36,7 @@ async function start(data: string) {
   const troubles: string[] = [];
   const box = new Box({
     ...{ core, store, freshness, clock, lease, random: systemRandom },
+    counters: new Counters({ core, store, freshness, clock, lease, devices: [], intervalMs: 900_000 }),
     log: boxLog({ audit, folder, core, store, lease, trouble: (sentence) => troubles.push(sentence) }),
     residents: {
       found: async () => ({ rootToken: new Secret(Buffer.from('hvs.none')) }),

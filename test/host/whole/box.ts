@@ -10,6 +10,7 @@ import type { LogFiles } from '../../../host/ports/log-files.ts';
 import type { Store } from '../../../host/ports/store.ts';
 import type { ValueMap } from '../../../host/ports/value.ts';
 import { Box } from '../../../host/seal/appliance.ts';
+import { Counters } from '../../../host/seal/counters.ts';
 import { Freshness } from '../../../host/seal/freshness.ts';
 import { KeyfileSlot } from '../../../host/seal/keyfile/keyfile.ts';
 import { boxLog } from '../../../host/seal/log.ts';
@@ -65,8 +66,10 @@ export async function assemble(
   const store = await openLmdbStore({ lock, files, witness: freshness });
   const folder = join(data, 'audit');
   const audit = new AuditLog({ folder, core, files: log, clock, random: systemRandom, segmentBytes });
+  const counters = new Counters({ core, store, freshness, clock, lease, devices: [], intervalMs: 900_000 });
   const services = buildServices({
     ...{ core, store, audit, clock, lease, random: systemRandom },
+    counting: counters,
     appliance: () => box,
     ceremonies: true,
     metrics: () => ({ text: '', json: {} }),
@@ -74,7 +77,7 @@ export async function assemble(
     ...(directoryEntriesMax === undefined ? {} : { directoryEntriesMax }),
   });
   const box = new Box({
-    ...{ core, store, freshness, clock, lease, random: systemRandom },
+    ...{ core, store, freshness, counters, clock, lease, random: systemRandom },
     log: boxLog({ audit, folder, core, store, lease, trouble: () => {} }),
     residents: services,
     allowed: ['shamir', 'keyfile'],
