@@ -1,20 +1,25 @@
 """Lists the public methods of hvac's API classes, and drives those that belong to what this server has.
 
-Prints JSON: {"methods": [...], "passed": [...]}. Arguments: URL, token file, CA file.
+Prints JSON: {"methods": [...], "passed": [...]}. Arguments: URL and token file of an open box, URL of an empty one whose
+quorum may act (seal.ceremonies), URL of a second empty one.
 """
 
+import base64
 import inspect
 import json
 import sys
+import warnings
 
 import hvac
 from hvac.api.auth_methods import token as token_module
 from hvac.api.secrets_engines import kv_v1, kv_v2
 
-url, token_file, ca = sys.argv[1:4]
+url, token_file, empty_url, second_url = sys.argv[1:5]
+# Older methods say that they are older, each time: the client turns the filter of warnings back on.
+warnings.showwarning = lambda *about, **more: None
 with open(token_file, encoding="utf-8") as handle:
     root = handle.read().strip()
-client = hvac.Client(url=url, token=root, verify=ca or True)
+client = hvac.Client(url=url, token=root)
 
 
 def methods_of(prefix, cls):
@@ -30,6 +35,9 @@ for name, cls in inspect.getmembers(hvac.api.system_backend, inspect.isclass):
     listed += methods_of("sys", cls)
 listed += methods_of("kv1", kv_v1.KvV1) + methods_of("kv2", kv_v2.KvV2)
 listed += methods_of("token", token_module.Token)
+# What a client has beside methods: its parts and settings.
+parts = {"adapter", "allow_redirects", "auth", "secrets", "session", "sys", "token", "url"}
+listed += [f"client.{name}" for name, _ in inspect.getmembers(hvac.Client) if not name.startswith("_") and name not in parts]
 passed = []
 
 
@@ -103,7 +111,7 @@ done("token.lookup_accessor", tokens.lookup_accessor(made["accessor"])["data"]["
 done("token.list_accessors", made["accessor"] in tokens.list_accessors()["data"]["keys"])
 done("token.renew", tokens.renew(made["client_token"])["auth"]["accessor"] == made["accessor"])
 done("token.renew_accessor", tokens.renew_accessor(made["accessor"])["auth"]["client_token"] == "")
-own = hvac.Client(url=url, token=made["client_token"], verify=ca or True)
+own = hvac.Client(url=url, token=made["client_token"])
 done("token.renew_self", own.auth.token.renew_self()["auth"]["renewable"])
 done("token.revoke_self", own.auth.token.revoke_self().status_code == 204)
 second = tokens.create(policies=["default"])["auth"]
@@ -118,11 +126,135 @@ done("token.list_roles", tokens.list_roles()["data"]["keys"] == ["r"])
 done("token.tidy", tokens.tidy().status_code == 202)
 done("sys.calculate_hash", sys_.calculate_hash("log", "x")["data"]["hash"].startswith("hmac-sha256:"))
 done("sys.list_enabled_audit_devices", "log/" in sys_.list_enabled_audit_devices()["data"])
-done("sys.get_encryption_key_status", sys_.get_encryption_key_status()["data"]["term"] == 1) if hasattr(sys_, "get_encryption_key_status") else None
+done("sys.get_encryption_key_status", sys_.get_encryption_key_status()["data"]["term"] == 1)
 done("sys.read_auth_method_tuning", sys_.read_auth_method_tuning("token")["data"]["max_lease_ttl"] > 0)
 done("sys.tune_auth_method", sys_.tune_auth_method("token", description="t").status_code == 204)
-done("sys.submit_unseal_key", sys_.submit_unseal_key("00" * 33)["sealed"] is False)
-done("sys.submit_unseal_keys", sys_.submit_unseal_keys(["00" * 33])["sealed"] is False)
 done("token.delete_role", tokens.delete_role("r").status_code == 204)
+
+# The client's own methods: the plain verbs, and older names of what its classes do.
+client.write("hv1/c", k="v")
+done("client.write", client.read("hv1/c")["data"] == {"k": "v"})
+done("client.read", client.read("hv1/absent") is None)
+done("client.list", client.list("hv1")["data"]["keys"] == ["c"])
+client.delete("hv1/c")
+done("client.delete", client.list("hv1") is None)
+done("client.is_initialized", client.is_initialized())
+done("client.is_sealed", not client.is_sealed())
+done("client.seal_status", client.seal_status["sealed"] is False)
+done("client.ha_status", client.ha_status["ha_enabled"] is False)
+done("client.key_status", client.key_status["term"] == 1)
+done("client.is_authenticated", client.is_authenticated() and not hvac.Client(url=url, token="hvs.nobody").is_authenticated())
+client.set_policy("hp", 'path "hv1/*" { capabilities = ["read"] }')
+done("client.set_policy", "hp" in client.list_policies())
+done("client.list_policies", True)
+done("client.get_policy", "hv1" in client.get_policy("hp") and client.get_policy("absent") is None)
+client.delete_policy("hp")
+done("client.delete_policy", "hp" not in client.list_policies())
+client.enable_secret_backend("kv", mount_point="hv3")
+done("client.enable_secret_backend", "hv3/" in client.list_secret_backends()["data"])
+done("client.list_secret_backends", True)
+client.tune_secret_backend("kv", mount_point="hv3", default_lease_ttl="2h")
+done("client.tune_secret_backend", client.get_secret_backend_tuning("kv", mount_point="hv3")["data"]["default_lease_ttl"] == 7200)
+done("client.get_secret_backend_tuning", True)
+client.remount_secret_backend("hv3", "hv4")
+done("client.remount_secret_backend", "hv4/" in client.list_secret_backends()["data"])
+client.disable_secret_backend("hv4")
+done("client.disable_secret_backend", "hv4/" not in client.list_secret_backends()["data"])
+done("client.list_auth_backends", "token/" in client.list_auth_backends()["data"])
+done("client.list_audit_backends", "log/" in client.list_audit_backends()["data"])
+done("client.audit_hash", client.audit_hash("log", "x")["data"]["hash"].startswith("hmac-sha256:"))
+old = client.create_token(policies=["default"], lease="1h")["auth"]
+done("client.create_token", old["lease_duration"] == 3600)
+done("client.lookup_token", client.lookup_token(old["client_token"])["data"]["accessor"] == old["accessor"])
+done("client.renew_token", client.renew_token(old["client_token"])["auth"]["renewable"])
+own = hvac.Client(url=url, token=old["client_token"])
+done("client.renew_self_token", own.renew_self_token()["auth"]["renewable"])
+own.revoke_self_token()
+done("client.revoke_self_token", not own.is_authenticated())
+old = client.create_token(policies=["default"])["auth"]
+client.revoke_token(old["accessor"], accessor=True)
+done("client.revoke_token", not hvac.Client(url=url, token=old["client_token"]).is_authenticated())
+client.create_token_role("hr", allowed_policies="default")
+done("client.create_token_role", client.token_role("hr")["data"]["name"] == "hr")
+done("client.token_role", True)
+done("client.list_token_roles", client.list_token_roles()["data"]["keys"] == ["hr"])
+client.delete_token_role("hr")
+done("client.delete_token_role", client.token_role("hr") is None)
+wrapped = client.write("sys/wrapping/wrap", wrap_ttl="60s", a="b")["wrap_info"]["token"]
+done("client.unwrap", client.unwrap(wrapped)["data"] == {"a": "b"})
+cubby = hvac.Client(url=url)
+wrapped = client.auth.token.create(policies=["default"], wrap_ttl="60s")["wrap_info"]["token"]
+cubby.auth_cubbyhole(wrapped)
+done("client.auth_cubbyhole", cubby.is_authenticated())
+cubby.logout(revoke_token=True)
+done("client.logout", cubby.token is None)
+cubby.token = client.auth.token.create(policies=["default"], wrap_ttl="60s")["wrap_info"]["token"]
+cubby.login("/v1/sys/wrapping/unwrap")
+done("client.login", cubby.is_authenticated())
+client.tune_auth_backend("token", description="older")
+done("client.tune_auth_backend", client.get_auth_backend_tuning("token")["data"]["description"] == "older")
+done("client.get_auth_backend_tuning", True)
+done("client.urljoin", client.urljoin("v1", "sys") == "v1/sys")
+cubby.close()
+done("client.close", True)
+
+# An empty box, from its first share to the last.
+empty = hvac.Client(url=empty_url)
+made = empty.sys.initialize(secret_shares=3, secret_threshold=2)
+done("sys.initialize", len(made["keys"]) == 3 and empty.sys.is_initialized())
+done("sys.submit_unseal_key", empty.sys.submit_unseal_key(made["keys"][2])["progress"] == 1)
+done("client.unseal_reset", empty.unseal_reset()["progress"] == 0)
+done("sys.submit_unseal_keys", empty.sys.submit_unseal_keys(made["keys"][:2])["sealed"] is False)
+empty.token = made["root_token"]
+done("sys.seal", empty.sys.seal().status_code == 204 and empty.sys.is_sealed())
+done("client.unseal", empty.unseal(made["keys_base64"][0])["progress"] == 1)
+done("client.unseal_multi", empty.unseal_multi(made["keys"][1:])["sealed"] is False)
+empty.seal()
+done("client.seal", empty.is_sealed())
+empty.unseal_multi(made["keys"])
+
+
+PAD = "A" * 28
+
+
+def root_token(start, give, status):
+    begun = start()
+    assert status()["started"]
+    for key in made["keys"][:2]:
+        last = give(key, begun["nonce"])
+    assert last["complete"]
+    encoded = last["encoded_root_token"]
+    pad = base64.b64decode(encoded + "=" * (-len(encoded) % 4))
+    token = bytes(a ^ b for a, b in zip(pad, PAD.encode())).decode()
+    return hvac.Client(url=empty_url, token=token).auth.token.lookup_self()["data"]["policies"] == ["root"]
+
+
+done("sys.generate_root", root_token(lambda: empty.sys.start_root_token_generation(otp=PAD), empty.sys.generate_root, empty.sys.read_root_generation_progress))
+done("sys.start_root_token_generation", True)
+done("sys.read_root_generation_progress", True)
+done("client.generate_root", root_token(lambda: empty.start_generate_root(PAD, otp=True), empty.generate_root, lambda: empty.generate_root_status))
+done("client.start_generate_root", True)
+done("client.generate_root_status", True)
+
+begun = empty.sys.start_rekey(secret_shares=5, secret_threshold=3)
+done("sys.start_rekey", begun["n"] == 5)
+done("sys.read_rekey_progress", empty.sys.read_rekey_progress()["started"])
+done("sys.rekey", empty.sys.rekey(made["keys"][0], nonce=begun["nonce"])["progress"] == 1)
+keys = empty.sys.rekey_multi(made["keys"][1:], nonce=begun["nonce"])["keys"]
+done("sys.rekey_multi", len(keys) == 5)
+begun = empty.start_rekey(3, 2)
+done("client.start_rekey", begun["n"] == 3)
+done("client.rekey_status", empty.rekey_status["started"])
+empty.rekey(keys[0], nonce=begun["nonce"])
+done("client.rekey", empty.rekey_status["progress"] == 1)
+newest = empty.rekey_multi(keys[1:], nonce=begun["nonce"])["keys"]
+done("client.rekey_multi", len(newest) == 3)
+before = empty.key_status["term"]
+done("sys.rotate_encryption_key", empty.sys.rotate_encryption_key().status_code == 204 and empty.key_status["term"] > before)
+empty.rotate()
+done("client.rotate", empty.key_status["term"] > before + 1)
+empty.seal()
+empty.unseal_multi(newest)
+done("client.initialize", len(hvac.Client(url=second_url).initialize(1, 1)["keys"]) == 1)
 
 print(json.dumps({"methods": sorted(set(listed)), "passed": sorted(set(passed))}))
