@@ -15,6 +15,7 @@ import { Expiry } from './leases/expiry.ts';
 import { Dispatch } from './mounts/dispatch.ts';
 import { BUILTIN, type MountableType, Mounts } from './mounts/mounts.ts';
 import { Registry } from './mounts/registry.ts';
+import { PasswordPolicies } from './policies/password-store.ts';
 import { Policies } from './policies/store.ts';
 import type { Appliance } from './ports/appliance.ts';
 import type { Clock } from './ports/clock.ts';
@@ -74,6 +75,7 @@ export function buildServices(parts: ServiceParts): Services {
   const barrier = new Barrier(core, store, lease, audit, parts.counting, parts.directoryEntriesMax);
   const tokens = new Tokens(barrier);
   const policies = new Policies(barrier);
+  const passwords = new PasswordPolicies(barrier, random, BUILTIN.sys);
   const mounts = new Mounts(barrier, random, [KV]);
   const wrapping = new Wrapping(barrier, tokens);
   const expiry = new Expiry(barrier, clock, ({ kind, count }) =>
@@ -94,7 +96,8 @@ export function buildServices(parts: ServiceParts): Services {
     maxTtl: (context) => ttls(context).maxTtl,
   });
   const system = systemEngine({
-    ...{ core, barrier, random, log: audit, mounts, policies, tokens, wrapping, appliance: parts.appliance },
+    ...{ core, barrier, random, log: audit, mounts, policies, passwords, tokens, wrapping },
+    appliance: parts.appliance,
     ceremonies: parts.ceremonies,
     metrics: () => parts.metrics(services),
     openApi: () => parts.openApi(services),

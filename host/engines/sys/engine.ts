@@ -3,6 +3,7 @@ import type { Core } from '../../../core/types.ts';
 import type { AuditLog } from '../../audit/index.ts';
 import type { Barrier } from '../../barrier/barrier.ts';
 import type { Mounts } from '../../mounts/mounts.ts';
+import type { PasswordPolicies } from '../../policies/password-store.ts';
 import type { Policies } from '../../policies/store.ts';
 import type { Appliance } from '../../ports/appliance.ts';
 import type { Engine, Operation } from '../../ports/engine.ts';
@@ -14,6 +15,7 @@ import type { Wrapping } from '../../tokens/wrapping.ts';
 import { auditOperations } from './audit.ts';
 import { keyOperations } from './keys.ts';
 import { MountOperations } from './mounts.ts';
+import { passwordOperations } from './passwords.ts';
 import { capabilityOperations, policyOperations } from './policies.ts';
 import { toolOperations } from './tools.ts';
 import { wrappingOperations } from './wrapping.ts';
@@ -25,6 +27,7 @@ export interface SystemParts {
   readonly log: AuditLog;
   readonly mounts: Mounts;
   readonly policies: Policies;
+  readonly passwords: PasswordPolicies;
   readonly tokens: Tokens;
   readonly wrapping: Wrapping;
   readonly appliance: () => Appliance;
@@ -114,6 +117,7 @@ export function systemEngine(parts: SystemParts): Engine {
       ...keyOperations({ keys: () => parts.appliance().keyService, ceremonies: parts.ceremonies }),
       ...new MountOperations(parts.mounts, parts.core).rows(),
       ...policyOperations(parts.policies),
+      ...passwordOperations(parts.passwords),
       ...capabilityOperations(parts.core, parts.tokens),
       ...wrappingOperations(parts.wrapping),
       ...auditOperations(parts.log),

@@ -1,0 +1,61 @@
+/** Where password policies are kept: records below `password/` of the system mount. */
+import type { Barrier } from '../barrier/barrier.ts';
+import { Fault } from '../fault.ts';
+import { decodePayload, encodePayload } from '../payload.ts';
+import type { Random } from '../ports/random.ts';
+import type { View } from '../ports/view.ts';
+import { DEFAULT_PASSWORD, generatePassword, parsePasswordPolicy } from './passwords.ts';
+
+/** Below the system mount's storage. */
+export const PASSWORD_POLICIES = 'password';
+const pathOf = (name: string): string => `${PASSWORD_POLICIES}/${name}`;
+
+export class PasswordPolicies {
+  readonly #barrier: Barrier;
+  readonly #random: Random;
+  readonly #mountId: string;
+
+  /** @param mountId  the system mount's, in hex */
+  constructor(barrier: Barrier, random: Random, mountId: string) {
+    this.#barrier = barrier;
+    this.#random = random;
+    this.#mountId = mountId;
+  }
+
+  /** As it was written. */
+  read(view: View, name: string): string | undefined {
+    return view.read(pathOf(name), (payload) => String(decodePayload(payload)['policy']));
+  }
+
+  list(view: View): string[] {
+    return view.list(PASSWORD_POLICIES);
+  }
+
+  /** @throws Fault `input.invalid` */
+  async write(view: View, name: string, source: string): Promise<void> {
+    parsePasswordPolicy(source, this.#random);
+    await view.update(pathOf(name), (change) => change.put(pathOf(name), encodePayload({ policy: source })));
+  }
+
+  async remove(view: View, name: string): Promise<void> {
+    await view.update(pathOf(name), (change) => {
+      if (change.get(pathOf(name)) !== undefined) change.delete(pathOf(name));
+    });
+  }
+
+  /** @throws Fault `input.invalid` there is no such policy */
+  generateFrom(view: View, name: string): string {
+    const source = this.read(view, name);
+    if (source === undefined)
+      throw new Fault('input.invalid', `policy does not exist: ${JSON.stringify(name.slice(0, 64))}`);
+    return generatePassword(parsePasswordPolicy(source, this.#random), this.#random);
+  }
+
+  /** For engines, which do not see the system mount. @param name  ''; the default */
+  async generate(name: string): Promise<string> {
+    if (name === '') return generatePassword(DEFAULT_PASSWORD, this.#random);
+    return await this.#barrier.job('rotation', this.#mountId, (grant) =>
+      this.generateFrom(this.#barrier.view(grant, this.#mountId), name),
+    );
+  }
+}
