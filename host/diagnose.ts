@@ -9,7 +9,7 @@ import { Fault, isFault } from './fault.ts';
 import type { Finding } from './ports/appliance.ts';
 import type { Environment } from './ports/environment.ts';
 import type { SealSlot } from './ports/seal-slot.ts';
-import type { Reader } from './ports/store.ts';
+import type { Reader, Store } from './ports/store.ts';
 import { readComplete, readSealMark } from './seal/rows.ts';
 import type { SlotRow } from './seal/slot-format.ts';
 import { proveSlot, readSlots, weakest } from './seal/slots.ts';
@@ -23,8 +23,8 @@ export interface DiagnoseParts {
   readonly clock: SystemClock;
   /** Before this the wall clock is wrong. */
   readonly builtMs: number;
-  /** Adapters of slots that open without a person, as the server would make them. */
-  readonly automatic: (config: Config) => readonly SealSlot[];
+  /** Adapters of devices and key files, as the server would make them. */
+  readonly adapters: (config: Config, store: Store) => readonly SealSlot[];
 }
 
 /** Less than this, and writes will soon be refused. */
@@ -89,6 +89,7 @@ async function storeOf(config: Config, parts: DiagnoseParts): Promise<Finding[]>
     if (!isFault(error, 'store.locked')) return [{ state: 'bad', what: 'store', sentence: why(error) }];
     return [{ state: 'note', what: 'store', sentence: `${error.message}: its slots are looked at when it is stopped` }];
   }
+  /** Table `boot` is not witnessed: the mark of a PIN that is tried is kept as a start would keep it, and nothing else. */
   const refuse = (): never => {
     throw new Fault('store.unavailable', 'nothing is written here');
   };
@@ -129,9 +130,9 @@ function sealOf(store: Reader): Finding[] {
   ];
 }
 
-async function slotsOf(store: Reader, config: Config, parts: DiagnoseParts): Promise<Finding[]> {
+async function slotsOf(store: Store, config: Config, parts: DiagnoseParts): Promise<Finding[]> {
   const slots = readSlots(store);
-  const adapters = parts.automatic(config);
+  const adapters = parts.adapters(config, store);
   const found: Finding[] = [];
   let opens = false;
   for (const slot of slots) {

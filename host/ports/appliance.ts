@@ -19,6 +19,17 @@ export interface SealStatus {
   readonly verifying: boolean;
 }
 
+/** A way into the box, as one may know it before it is open. */
+export interface WayIn {
+  /** 16 bytes in hex. */
+  readonly id: string;
+  readonly kind: SlotKind;
+  /** `itself`; by a person with a PIN, or with shares; `not`: not configured here, or not allowed. */
+  readonly opens: 'itself' | 'pin' | 'shares' | 'not';
+  /** Why it did not open the box when it was last tried. */
+  readonly trouble: string | undefined;
+}
+
 export interface InitResult {
   readonly shares: readonly Secret[];
   readonly rootToken: Secret;
@@ -54,10 +65,27 @@ export interface SlotInfo {
   readonly shares: number;
   /** Opens the box without a person. */
   readonly automatic: boolean;
+  /** Opens it by a PIN that a person brings. */
+  readonly asksPin: boolean;
   /** `seal.allowed` has its kind. */
   readonly allowed: boolean;
   /** Of all slots the one that a thief of the whole machine would take. */
   readonly weakest: boolean;
+}
+
+/** What a person brings with a change of slots. */
+export interface SlotOffer {
+  readonly pin?: Secret | undefined;
+  /** Leaves the key file as a way in beside the first TPM or HSM. */
+  readonly keepKeyfile?: boolean;
+}
+
+/** A slot that was made, and what went with it. */
+export interface SlotAdded extends SlotInfo {
+  /** Ids of the slots that are gone: the one replaced, or the key file that the first TPM or HSM retires. */
+  readonly removed: readonly string[];
+  /** What is not as it should be; the change itself is done. */
+  readonly warnings: readonly string[];
 }
 
 /** Keys of an open box: rotation, slots, and what the recovery quorum does. */
@@ -67,12 +95,18 @@ export interface KeyService {
   /** Epochs that rows may still use beside the newest, and rows moved by the rotation under way. */
   progress(): { readonly running: boolean; readonly moved: number; readonly epochs: readonly number[] };
   slots(): readonly SlotInfo[];
-  /** @throws Fault `slot.refused`, `slot.unavailable`, `input.invalid` a kind that is not configured */
-  addSlot(kind: SlotKind): Promise<SlotInfo>;
+  /** Ids may be shortened to what tells them apart, 8 digits at least. @throws Fault `route.absent`, `input.invalid` */
+  addSlot(kind: SlotKind, offer?: SlotOffer): Promise<SlotAdded>;
+  /**
+   * A new slot and the old one out, in one change with a new root.
+   *
+   * @param kind  of the new one; the old one's if absent
+   */
+  replaceSlot(id: string, kind?: SlotKind, offer?: SlotOffer): Promise<SlotAdded>;
   /** Recovers the slot's key and throws it away. @throws Fault `slot.refused`, `slot.unavailable`, `route.absent` */
-  testSlot(id: string): Promise<void>;
-  /** Takes a way in away: a new root. @throws Fault `route.absent`, `input.invalid` */
-  removeSlot(id: string): Promise<void>;
+  testSlot(id: string, offer?: SlotOffer): Promise<void>;
+  /** Takes a way in away: a new root. @returns warnings @throws Fault `route.absent`, `input.invalid` */
+  removeSlot(id: string, offer?: SlotOffer): Promise<readonly string[]>;
   rekeyStatus(): CeremonyStatus & { readonly t: number; readonly n: number };
   startRekey(shares: number, threshold: number): void;
   cancelRekey(nonce: string | undefined): void;
@@ -85,7 +119,12 @@ export interface KeyService {
 
 export interface Appliance {
   status(): SealStatus;
-  /** @throws Fault `input.invalid` with Vault's words */
+  /**
+   * Makes the box, with the slots of `seal.initial`.
+   *
+   * @param options.keyfile  by `server --init`: with a key file where `seal.initial` has one, and KV version 2 at `secret/`
+   * @throws Fault `input.invalid` with Vault's words; `slot.refused`, `slot.unavailable` from a device
+   */
   initialise(options: {
     readonly shares: number;
     readonly threshold: number;
@@ -100,6 +139,14 @@ export interface Appliance {
    */
   offerShare(share: Secret, accept?: 'rolled-back'): Promise<SealStatus>;
   resetShares(): SealStatus;
+  /** The ways into the box, open or not. */
+  ways(): readonly WayIn[];
+  /**
+   * A person opens the box by one slot, with its PIN where it has one. Takes the seal mark away.
+   *
+   * @throws Fault `route.absent`, `slot.refused`, `slot.unavailable`
+   */
+  unsealBy(id: string, pin: Secret | undefined): Promise<SealStatus>;
   /** Tries the automatic slots; false if none opened it. */
   unsealAutomatically(): Promise<boolean>;
   /** For the open box: its operations are reached through requests, which a sealed box refuses before. */

@@ -4,10 +4,10 @@
  */
 import type { Core } from '../../core/types.ts';
 import { Fault, isFault } from '../fault.ts';
-import type { Appliance, InitResult, KeyService, SealStatus } from '../ports/appliance.ts';
+import type { Appliance, InitResult, KeyService, SealStatus, WayIn } from '../ports/appliance.ts';
 import type { Timer } from '../ports/clock.ts';
 import type { CounterStatus } from '../ports/counter.ts';
-import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
+import type { Offered, SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import type { Snapshot } from '../ports/store.ts';
 import type { Secret } from '../secret.ts';
 import { Ceremonies } from './ceremony.ts';
@@ -15,16 +15,15 @@ import { clearLeftovers, foundBox, type InitOptions } from './founding.ts';
 import { rolledBack, verifyStore } from './freshness.ts';
 import { keyService } from './key-service.ts';
 import { KeyChanges, type KeyHolder } from './keys.ts';
+import { findSlot, idOf, Openers } from './openers.ts';
 import { Opening } from './opening.ts';
 import type { ApplianceOptions } from './options.ts';
-import { Quorum } from './quorum.ts';
-import { readComplete, readSealMark, sealMarkPut } from './rows.ts';
+import { checkShareSize, Quorum } from './quorum.ts';
+import { clusterIdOf, readComplete, readSealMark, sealMarkPut } from './rows.ts';
 import type { SlotRow } from './slot-format.ts';
 import { openSlot, readSlots, weakest } from './slots.ts';
 
 const BACKOFF_MS = [1000, 2000, 5000, 15_000, 60_000] as const;
-/** A share of a key of another size is a mistake of typing, told before it counts. */
-const SHARE_SIZES = { min: 16, max: 33 } as const;
 
 /** Under this name health says that the box was found to be an old one. */
 const ROLLED_BACK = 'rolled-back';
@@ -44,10 +43,13 @@ export class Box implements Appliance {
   /** Rises with every unseal and seal: background work of an earlier life stops. */
   #life = 0;
   #heartbeat: Timer | undefined;
+  /** The next try of the automatic slots, where a device was away. */
+  #retry: Timer | undefined;
   /** Changes of state follow each other. */
   #queue: Promise<unknown> = Promise.resolve();
   #troubles = new Map<string, string>();
   #attempts = 0;
+  readonly #openers: Openers;
   /** Rotation, slots and shares of the open box. */
   readonly keys: KeyChanges;
   readonly #ceremonies: Ceremonies;
@@ -56,9 +58,12 @@ export class Box implements Appliance {
   constructor(options: ApplianceOptions) {
     this.#options = options;
     this.#core = options.core;
-    const { log } = options;
+    const { log, automatic, allowed } = options;
+    const openers = new Openers(automatic, allowed);
+    this.#openers = openers;
     this.keys = new KeyChanges({
       ...options,
+      adapterOf: (kind) => openers.adapterOf(kind),
       note: (event, data) => log.note(event, data),
       leavesDurable: () => log.durable(),
       auditKeysChanged: () => log.keysChanged(),
@@ -74,8 +79,7 @@ export class Box implements Appliance {
       rootToken: () => options.residents.newRootToken(),
       note: (event, data) => log.note(event, data),
     });
-    const { automatic, allowed } = options;
-    this.keyService = keyService({ keys: this.keys, ceremonies: this.#ceremonies, holder, automatic, allowed });
+    this.keyService = keyService({ keys: this.keys, ceremonies: this.#ceremonies, holder, openers, allowed });
     this.#quorum = new Quorum(options.random);
     this.#opening = new Opening(options);
     this.#complete = readComplete(options.store);
@@ -97,11 +101,12 @@ export class Box implements Appliance {
       progress: this.#quorum.progress,
       nonce: this.#quorum.nonce,
       ...(open && this.#openedBy !== undefined ? { openedBy: this.#openedBy } : {}),
-      clusterId: this.#complete === undefined ? '' : uuidOf(this.#complete.applianceId),
+      clusterId: this.#complete === undefined ? '' : clusterIdOf(this.#complete.applianceId),
       reasons: [
         ...reasons(),
         ...(open ? [...lease.reasons(), ...this.#options.counters.reasons()] : []),
         ...this.#troubles.values(),
+        ...this.#openers.reasons(this.#slots),
       ],
       verifying: this.#verifying,
     };
@@ -178,15 +183,7 @@ export class Box implements Appliance {
 
   offerShare(share: Secret, accept?: 'rolled-back'): Promise<SealStatus> {
     return this.#exclusive(async () => {
-      const { length } = share;
-      if (length < SHARE_SIZES.min || length > SHARE_SIZES.max) {
-        share[Symbol.dispose]();
-        const bound =
-          length < SHARE_SIZES.min
-            ? `shorter than minimum ${SHARE_SIZES.min}`
-            : `longer than maximum ${SHARE_SIZES.max}`;
-        throw new Fault('input.invalid', `key is ${bound} bytes`);
-      }
+      checkShareSize(share);
       if (this.#complete === undefined) {
         share[Symbol.dispose]();
         throw new Fault('appliance.uninitialised', 'Vault is not initialized');
@@ -200,10 +197,36 @@ export class Box implements Appliance {
       if (this.#quorum.progress < slot.header.threshold) return this.status();
       using round = this.#quorum.take();
       const { threshold, shares } = slot.header;
-      await this.#unseal(slot, this.#options.shamir(threshold, shares), round.shares, round.accepts);
-      if (readSealMark(this.#options.store)) await this.#options.store.commit({ puts: [sealMarkPut(false)] });
+      await this.#unseal(slot, this.#options.shamir(threshold, shares), { shares: round.shares }, round.accepts);
+      await this.#unmark();
       return this.status();
     });
+  }
+
+  ways(): readonly WayIn[] {
+    return this.#openers.ways(this.#slots);
+  }
+
+  unsealBy(id: string, pin: Secret | undefined): Promise<SealStatus> {
+    return this.#exclusive(async () => {
+      if (this.#complete === undefined) throw new Fault('appliance.uninitialised', 'Vault is not initialized');
+      const slot = findSlot(this.#slots, id);
+      if (this.#state === 'open') return this.status();
+      const { kind } = slot.header;
+      const adapter = this.#openers.adapterOf(kind);
+      if (kind === 'shamir')
+        throw new Fault('input.invalid', 'this slot opens by its shares: give them to `holdfast unseal`');
+      if (adapter === undefined)
+        throw new Fault('input.invalid', `slots of kind ${kind} are not configured here: see the settings seal.*`);
+      await this.#tried(slot, adapter, pin === undefined ? {} : { pin });
+      await this.#unmark();
+      return this.status();
+    });
+  }
+
+  /** A person has unsealed: automatic slots open the box again from the next start on. */
+  async #unmark(): Promise<void> {
+    if (readSealMark(this.#options.store)) await this.#options.store.commit({ puts: [sealMarkPut(false)] });
   }
 
   resetShares(): SealStatus {
@@ -214,16 +237,27 @@ export class Box implements Appliance {
 
   unsealAutomatically(): Promise<boolean> {
     return this.#exclusive(async () => {
-      const { automatic, store } = this.#options;
       if (this.#state === 'open') return true;
-      if (this.#complete === undefined || readSealMark(store)) return false;
-      for (const adapter of automatic) {
-        if (!this.#options.allowed.includes(adapter.kind)) continue;
-        for (const slot of this.#slots.filter(({ header }) => header.kind === adapter.kind)) {
-          if (await this.#tried(slot, adapter)) return true;
+      if (this.#complete === undefined || readSealMark(this.#options.store)) return false;
+      for (const { slot, adapter } of this.#openers.alone(this.#slots)) {
+        try {
+          await this.#tried(slot, adapter, {});
+          return true;
+        } catch (error) {
+          if (!isFault(error)) throw error;
         }
       }
+      if (this.#openers.mayOpenLater(this.#slots)) this.#tryLater();
       return false;
+    });
+  }
+
+  /** A device that was away may come back: a reader that is slow at boot, an HSM that was pulled. What it refused stays refused. */
+  #tryLater(): void {
+    this.#retry?.cancel();
+    const delay = BACKOFF_MS[Math.min(this.#attempts++, BACKOFF_MS.length - 1)] ?? 60_000;
+    this.#retry = this.#options.clock.after(delay, () => {
+      if (this.#state === 'sealed') void this.unsealAutomatically();
     });
   }
 
@@ -240,6 +274,7 @@ export class Box implements Appliance {
 
   /** An orderly stop of the process: as `seal`, without the mark. */
   stop(): Promise<void> {
+    this.#retry?.cancel();
     return this.#exclusive(async () => {
       if (this.#state !== 'open') return;
       this.#state = 'sealing';
@@ -247,15 +282,15 @@ export class Box implements Appliance {
     });
   }
 
-  async #tried(slot: SlotRow, adapter: SealSlot): Promise<boolean> {
+  /** @throws Fault why the slot does not open the box: remembered for health */
+  async #tried(slot: SlotRow, adapter: SealSlot, offered: Offered): Promise<void> {
     try {
-      await this.#unseal(slot, adapter, [], false);
-      this.#troubles.delete(slot.header.kind);
-      return true;
+      await this.#unseal(slot, adapter, offered, false);
+      this.#openers.worked(slot);
     } catch (error) {
-      if (!isFault(error)) throw error;
-      this.#troubles.set(error.code === 'appliance.rolled-back' ? ROLLED_BACK : slot.header.kind, error.message);
-      return false;
+      if (isFault(error, 'appliance.rolled-back')) this.#troubles.set(ROLLED_BACK, error.message);
+      else this.#openers.failed(slot, error);
+      throw error;
     }
   }
 
@@ -264,25 +299,27 @@ export class Box implements Appliance {
    *
    * @param accepts  the whole quorum takes a store that was rolled back as it is
    */
-  async #unseal(slot: SlotRow, adapter: SealSlot, shares: readonly Secret[], accepts: boolean): Promise<void> {
+  async #unseal(slot: SlotRow, adapter: SealSlot, offered: Offered, accepts: boolean): Promise<void> {
     const { header } = slot;
     if (!this.#options.allowed.includes(header.kind)) {
       throw new Fault('slot.refused', `slots of kind ${header.kind} are not allowed here (seal.allowed)`);
     }
     this.#state = 'opening';
     try {
-      await openSlot(this.#core, adapter, slot, { shares });
+      await openSlot(this.#core, adapter, slot, offered);
       await this.#open(accepts);
     } catch (error) {
       await this.#shut();
-      if (isFault(error)) this.#options.log.note('seal.refused', { kind: header.kind, code: error.code });
+      if (isFault(error))
+        this.#options.log.note('seal.refused', { kind: header.kind, slot: idOf(slot), code: error.code });
       throw error;
     }
     this.#openedBy = header.kind;
     this.#state = 'open';
     this.#attempts = 0;
+    this.#retry?.cancel();
     this.#troubles.delete(ROLLED_BACK);
-    this.#options.log.note('seal.opened', { kind: header.kind });
+    this.#options.log.note('seal.opened', { kind: header.kind, slot: idOf(slot) });
     await this.#beat();
     if (!this.#verifying) this.keys.rewrapBehind(this.holder());
   }
@@ -378,10 +415,4 @@ export class Box implements Appliance {
     );
     return done;
   }
-}
-
-/** The appliance id in the form of a UUID, as cluster ids are written. */
-function uuidOf(id: Uint8Array): string {
-  const hex = Buffer.from(id).toString('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
 }

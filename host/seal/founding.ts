@@ -3,6 +3,7 @@
  * the next initialisation removes.
  */
 import type { Core } from '../../core/types.ts';
+import { Fault } from '../fault.ts';
 import type { InitResult } from '../ports/appliance.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LeaseTimeKeeper } from '../ports/lease-time.ts';
@@ -19,6 +20,7 @@ import { createSlot, type NewSlot, slotPut, wrapTo } from './slots.ts';
 export interface InitOptions {
   readonly shares: number;
   readonly threshold: number;
+  /** By `server --init`: with a key file where `seal.initial` has one. */
   readonly keyfile: boolean;
 }
 
@@ -32,6 +34,7 @@ export interface FoundingParts {
   readonly allowed: readonly SlotKind[];
   readonly shamir: (threshold: number, shares: number) => SealSlot;
   readonly automatic: readonly SealSlot[];
+  readonly initial?: readonly SlotKind[];
 }
 
 /**
@@ -51,31 +54,57 @@ export async function foundBox(
   const createdMs = clock.wallMs();
   const applianceId = random.bytes(ID_SIZE);
   core.createKeyring(applianceId, createdMs);
-  const { slots, shares } = await makeSlots(parts, options, createdMs);
+  const { slots, shares, discard } = await makeSlots(parts, options, createdMs);
   const ring = Buffer.from(core.stageKeyring({ slots: encodeSlotList(slots), nowMs: createdMs }));
   core.adoptStaged();
   lease.resume(undefined, 0);
   freshness.begin();
-  await store.commit({ puts: [{ table: 'keyring', key: KEYRING_KEY, value: ring }, ...slots.map(slotPut)] });
-  const { rootToken } = await found();
-  const result = { shares, rootToken };
-  await deliver?.(result);
-  await store.commit({ puts: [completePut(applianceId, createdMs), time()] });
-  return result;
+  try {
+    await store.commit({ puts: [{ table: 'keyring', key: KEYRING_KEY, value: ring }, ...slots.map(slotPut)] });
+    const { rootToken } = await found();
+    const result = { shares, rootToken };
+    await deliver?.(result);
+    await store.commit({ puts: [completePut(applianceId, createdMs), time()] });
+    return result;
+  } catch (error) {
+    await discard();
+    throw error;
+  }
 }
 
 async function makeSlots(parts: FoundingParts, options: InitOptions, createdMs: number) {
-  const { core, random, allowed, automatic } = parts;
+  const { core, random, allowed, automatic, initial = ['keyfile'] } = parts;
   const { threshold, shares } = options;
   const made: NewSlot[] = [
     await createSlot(core, random, parts.shamir(threshold, shares), { threshold, shares }, createdMs),
   ];
-  const keyfile = automatic.find(({ kind }) => kind === 'keyfile');
-  if (options.keyfile && keyfile !== undefined && allowed.includes('keyfile')) {
-    made.push(await createSlot(core, random, keyfile, { threshold: 0, shares: 0 }, createdMs));
+  const adapters = new Map<NewSlot, SealSlot>();
+  /** What lies on devices of a box that was never finished; a key file stays, another box may be opened by it. */
+  const discard = async (): Promise<void> => {
+    for (const [{ key }, adapter] of adapters) {
+      if (adapter.kind !== 'keyfile') await adapter.discard(key.blob).catch(() => undefined);
+    }
+  };
+  try {
+    for (const kind of initial) {
+      const adapter = automatic.find((one) => one.kind === kind);
+      if (kind === 'keyfile' && !options.keyfile) continue;
+      if (adapter === undefined || !allowed.includes(kind)) {
+        // A box without the slot that its profile counts on would be found out at the first power cut.
+        if (kind !== 'keyfile') throw new Fault('slot.unavailable', `slots of kind ${kind} are not configured here`);
+        continue;
+      }
+      const slot = await createSlot(core, random, adapter, { threshold: 0, shares: 0 }, createdMs);
+      adapters.set(slot, adapter);
+      made.push(slot);
+    }
+  } catch (error) {
+    await discard();
+    throw error;
   }
   const { rootGeneration } = core.keyringInfo();
-  return { slots: made.map(({ key }) => wrapTo(core, key, rootGeneration)), shares: made.flatMap((one) => one.shares) };
+  const slots = made.map(({ key }) => wrapTo(core, key, rootGeneration));
+  return { slots, shares: made.flatMap((one) => one.shares), discard };
 }
 
 /** Removes what an initialisation that was cut left in the store and the log. Never called on a complete box. */

@@ -1,9 +1,10 @@
 /** The keys of an open box as its operations see them (host/ports/appliance.ts). */
 import { Fault } from '../fault.ts';
-import type { KeyService, SlotInfo } from '../ports/appliance.ts';
-import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
+import type { KeyService, SlotInfo, SlotOffer } from '../ports/appliance.ts';
+import type { Offered, SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import type { Ceremonies } from './ceremony.ts';
-import { idOf, type KeyChanges, type KeyHolder } from './keys.ts';
+import type { Added, KeyChanges, KeyHolder } from './keys.ts';
+import { findSlot, idOf, type Openers } from './openers.ts';
 import type { SlotRow } from './slot-format.ts';
 import { proveSlot, weakest } from './slots.ts';
 
@@ -11,28 +12,40 @@ export interface KeyServiceParts {
   readonly keys: KeyChanges;
   readonly ceremonies: Ceremonies;
   readonly holder: () => KeyHolder;
-  /** Adapters that are configured here, but for the recovery shares'. */
-  readonly automatic: readonly SealSlot[];
+  readonly openers: Openers;
   readonly allowed: readonly SlotKind[];
 }
 
+const HARDWARE: ReadonlySet<SlotKind> = new Set<SlotKind>(['tpm2', 'pkcs11']);
+const offeredOf = ({ pin }: SlotOffer): Offered => (pin === undefined ? {} : { pin });
+
 export function keyService(parts: KeyServiceParts): KeyService {
-  const { keys, ceremonies, holder, automatic, allowed } = parts;
-  const adapterOf = (kind: SlotKind): SealSlot | undefined => automatic.find((one) => one.kind === kind);
+  const { keys, ceremonies, holder, openers, allowed } = parts;
   const infoOf = (slot: SlotRow, slots: readonly SlotRow[]): SlotInfo => {
     const { kind, createdMs, threshold, shares } = slot.header;
+    const opens = openers.opens(slot);
     return {
       ...{ id: idOf(slot), kind, createdMs, threshold, shares },
-      automatic: adapterOf(kind)?.automatic ?? false,
+      ...{ automatic: opens === 'itself', asksPin: opens === 'pin' },
       allowed: allowed.includes(kind),
       weakest: weakest(slots) === kind,
     };
   };
-  const found = (id: string): SlotRow => {
-    const slot = holder().slots.find((one) => idOf(one) === id);
-    if (slot === undefined) throw new Fault('route.absent', 'there is no slot of this id: see slot list');
-    return slot;
+  const configured = (kind: SlotKind): SealSlot => {
+    const adapter = openers.adapterOf(kind);
+    if (adapter !== undefined) return adapter;
+    throw new Fault('input.invalid', `slots of kind ${kind} are not configured here: see the settings seal.*`);
   };
+  const told = ({ slot, gone, warnings }: Added) => ({
+    ...infoOf(slot, holder().slots),
+    removed: gone.map(idOf),
+    warnings,
+  });
+  /** The first TPM or HSM takes the key file away: whoever could read it could open the box elsewhere. */
+  const retired = (slots: readonly SlotRow[]): readonly SlotRow[] =>
+    slots.some(({ header }) => HARDWARE.has(header.kind))
+      ? []
+      : slots.filter(({ header }) => header.kind === 'keyfile');
   return {
     rotate: () => keys.rotate(holder()),
     progress: () => keys.progress,
@@ -40,22 +53,30 @@ export function keyService(parts: KeyServiceParts): KeyService {
       const { slots } = holder();
       return slots.map((slot) => infoOf(slot, slots));
     },
-    async addSlot(kind) {
-      const adapter = adapterOf(kind);
-      if (adapter === undefined) {
-        throw new Fault('input.invalid', `slots of kind ${kind} are not configured here: see the settings seal.*`);
-      }
-      const added = await keys.add(holder(), adapter);
-      return infoOf(added, holder().slots);
+    async addSlot(kind, offer = {}) {
+      const out = HARDWARE.has(kind) && offer.keepKeyfile !== true ? retired : () => [];
+      return told(await keys.add(holder(), configured(kind), { offered: offeredOf(offer), out }));
     },
-    async testSlot(id) {
-      const slot = found(id);
-      const adapter = adapterOf(slot.header.kind);
+    async replaceSlot(id, kind, offer = {}) {
+      const old = findSlot(holder().slots, id);
+      const out = (slots: readonly SlotRow[]): readonly SlotRow[] => [findSlot(slots, idOf(old))];
+      const adapter = configured(kind ?? old.header.kind);
+      return told(await keys.add(holder(), adapter, { offered: offeredOf(offer), out }));
+    },
+    async testSlot(id, offer = {}) {
+      const slot = findSlot(holder().slots, id);
+      const adapter = openers.adapterOf(slot.header.kind);
       if (adapter === undefined)
         throw new Fault('slot.unavailable', `a ${slot.header.kind} slot is tested by its holders`);
-      await proveSlot(adapter, slot, {});
+      try {
+        await proveSlot(adapter, slot, offeredOf(offer));
+        openers.worked(slot);
+      } catch (error) {
+        openers.failed(slot, error);
+        throw error;
+      }
     },
-    removeSlot: (id) => keys.remove(holder(), id, adapterOf(found(id).header.kind)),
+    removeSlot: (id, offer = {}) => keys.remove(holder(), idOf(findSlot(holder().slots, id)), offeredOf(offer)),
     rekeyStatus: () => ceremonies.rekeyStatus(),
     startRekey: (shares, threshold) => ceremonies.startRekey(shares, threshold),
     cancelRekey: (nonce) => ceremonies.cancelRekey(nonce),

@@ -8,11 +8,12 @@ import { Fault, isFault } from '../fault.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LeaseTime } from '../ports/lease-time.ts';
 import type { Random } from '../ports/random.ts';
-import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
+import type { Offered, SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import type { Put, Store } from '../ports/store.ts';
 import type { Secret } from '../secret.ts';
 import type { Counters } from './counters.ts';
 import type { Freshness } from './freshness.ts';
+import { idOf } from './openers.ts';
 import { Rewrap, type RewrapProgress } from './rewrap.ts';
 import { KEYRING_KEY } from './rows.ts';
 import { encodeSlotList, SLOT_COUNT_MAX, type SlotRow } from './slot-format.ts';
@@ -27,6 +28,8 @@ export interface KeyChangesParts {
   readonly lease: LeaseTime;
   readonly random: Random;
   readonly allowed: readonly SlotKind[];
+  /** Of devices and key files, as they are configured here. */
+  readonly adapterOf: (kind: SlotKind) => SealSlot | undefined;
   /** How long a request may hold a row that it sealed before a rotation, milliseconds. */
   readonly settleMs: number;
   readonly note: (event: string, data: Readonly<Record<string, string | number>>) => void;
@@ -48,6 +51,20 @@ export interface KeyHolder {
   exclusive<T>(work: () => Promise<T>): Promise<T>;
   /** True when the box that a background work began on is closed. */
   stopped(): boolean;
+}
+
+/** What goes with a new slot. */
+export interface Addition {
+  readonly offered?: Offered;
+  /** Which slots go in the same change. @throws Fault if there is not what should go */
+  readonly out?: (slots: readonly SlotRow[]) => readonly SlotRow[];
+}
+
+export interface Added {
+  readonly slot: SlotRow;
+  readonly gone: readonly SlotRow[];
+  /** What could not be forgotten outside the box. */
+  readonly warnings: readonly string[];
 }
 
 interface Ring {
@@ -79,43 +96,71 @@ export class KeyChanges {
     this.rewrapBehind(holder);
   }
 
-  /** One more way into the box. @throws Fault `slot.refused` a kind that is not allowed; `slot.unavailable` no device */
-  add(holder: KeyHolder, adapter: SealSlot): Promise<SlotRow> {
-    return holder.exclusive(async () => {
+  /**
+   * One more way into the box, and with it others out in the same change: then with a new root.
+   *
+   * @throws Fault `slot.refused` a kind that is not allowed; `slot.unavailable` no device
+   */
+  async add(holder: KeyHolder, adapter: SealSlot, { offered = {}, out }: Addition = {}): Promise<Added> {
+    const { slot, gone } = await holder.exclusive(async () => {
       this.#checkAllowed(adapter.kind);
       if (adapter.kind === 'shamir') throw new Fault('input.invalid', 'a box has one set of shares: rekey it instead');
-      if (holder.slots.length >= SLOT_COUNT_MAX)
+      const gone = out?.(holder.slots) ?? [];
+      for (const one of gone) checkRemovable(one);
+      const stay = holder.slots.filter((one) => !gone.includes(one));
+      if (stay.length >= SLOT_COUNT_MAX)
         throw new Fault('input.invalid', `a box has at most ${SLOT_COUNT_MAX} slots: remove one first`);
-      const made = await this.#create(adapter, { threshold: 0, shares: 0 });
-      const slots = await this.#change(holder, { slots: { kept: [...holder.slots, made.key], removed: [] } }).catch(
-        async (error: unknown) => {
-          await adapter.discard(made.key.blob).catch(() => undefined);
-          throw error;
-        },
-      );
+      const made = await this.#create(adapter, { threshold: 0, shares: 0 }, offered);
+      const slots = await this.#change(holder, {
+        slots: { kept: [...stay, made.key], removed: gone },
+        newRoot: gone.length > 0,
+      }).catch(async (error: unknown) => {
+        // What failed after the commit leaves a slot that opens the box.
+        if (holder.slots.some((one) => idOf(one) === idOf(made.key))) throw error;
+        await adapter.discard(made.key.blob, blobsOf(stay, adapter.kind), offered).catch(() => undefined);
+        throw error;
+      });
       this.#parts.note('slot.added', { kind: adapter.kind, slot: idOf(made.key) });
-      return slots.find(({ header }) => idOf({ header }) === idOf(made.key)) as SlotRow;
+      for (const one of gone) this.#parts.note('slot.removed', { kind: one.header.kind, slot: idOf(one) });
+      return { slot: slots.find((one) => idOf(one) === idOf(made.key)) as SlotRow, gone };
     });
+    if (gone.length > 0) this.rewrapBehind(holder);
+    return { slot, gone, warnings: await this.#forget(holder, gone, offered) };
   }
 
   /**
    * Takes a way into the box away: a new root, so that who held it opens an old disk only.
    *
-   * @param adapter  forgets what lies outside the box (a key file); undefined where it is not configured any more
+   * @returns what could not be forgotten outside the box (a key on a token that is away)
    */
-  async remove(holder: KeyHolder, slotId: string, adapter: SealSlot | undefined): Promise<void> {
-    await holder.exclusive(async () => {
-      const gone = holder.slots.find((slot) => idOf(slot) === slotId);
-      if (gone === undefined) throw new Fault('route.absent', 'there is no slot of this id: see slot list');
-      if (gone.header.kind === 'shamir')
-        throw new Fault('input.invalid', 'the recovery shares are never removed: rekey them instead');
-      const kept = holder.slots.filter((slot) => slot !== gone);
-      await this.#change(holder, { slots: { kept, removed: [gone] }, newRoot: true });
-      this.#parts.note('slot.removed', { kind: gone.header.kind, slot: slotId });
-      // After the commit: a slot whose key is gone and whose row is not would be a locked door.
-      if (!kept.some(({ header }) => header.kind === gone.header.kind)) await adapter?.discard(gone.blob);
+  async remove(holder: KeyHolder, slotId: string, offered: Offered = {}): Promise<readonly string[]> {
+    const gone = await holder.exclusive(async () => {
+      const found = holder.slots.find((slot) => idOf(slot) === slotId);
+      if (found === undefined) throw new Fault('route.absent', 'there is no slot of this id: see slot list');
+      checkRemovable(found);
+      const kept = holder.slots.filter((slot) => slot !== found);
+      await this.#change(holder, { slots: { kept, removed: [found] }, newRoot: true });
+      this.#parts.note('slot.removed', { kind: found.header.kind, slot: slotId });
+      return found;
     });
     this.rewrapBehind(holder);
+    return this.#forget(holder, [gone], offered);
+  }
+
+  /** After the commit: a slot whose key is gone and whose row is not would be a locked door. */
+  async #forget(holder: KeyHolder, gone: readonly SlotRow[], offered: Offered): Promise<readonly string[]> {
+    const warnings: string[] = [];
+    for (const { header, blob } of gone) {
+      try {
+        await this.#parts.adapterOf(header.kind)?.discard(blob, blobsOf(holder.slots, header.kind), offered);
+      } catch (error) {
+        if (!isFault(error)) throw error;
+        warnings.push(
+          `the ${header.kind} slot is gone and opens this box no more; its key on the device stays until it is deleted there: ${error.message}`,
+        );
+      }
+    }
+    return warnings;
   }
 
   /**
@@ -167,9 +212,13 @@ export class KeyChanges {
     throw new Fault('slot.refused', `slots of kind ${kind} are not allowed here (seal.allowed)`);
   }
 
-  #create(adapter: SealSlot, quorum: { readonly threshold: number; readonly shares: number }): Promise<NewSlot> {
+  #create(
+    adapter: SealSlot,
+    quorum: { readonly threshold: number; readonly shares: number },
+    offered: Offered = {},
+  ): Promise<NewSlot> {
     const { core, random, clock } = this.#parts;
-    return createSlot(core, random, adapter, quorum, clock.wallMs());
+    return createSlot(core, random, adapter, quorum, clock.wallMs(), offered);
   }
 
   /** Counts a new ring: stored, in force, counted. Then the counters follow the slots. */
@@ -237,9 +286,13 @@ export class KeyChanges {
   }
 }
 
-/** The slot's id in hex. */
-export function idOf({ header }: Pick<SlotKey, 'header'>): string {
-  return Buffer.from(header.slotId).toString('hex');
+const blobsOf = (slots: readonly SlotRow[], kind: SlotKind): readonly Uint8Array[] =>
+  slots.filter(({ header }) => header.kind === kind).map(({ blob }) => blob);
+
+/** The shares stay, so a box never loses its last way in. */
+function checkRemovable({ header }: SlotKey): void {
+  if (header.kind === 'shamir')
+    throw new Fault('input.invalid', 'the recovery shares are never removed: rekey them instead');
 }
 
 function isWrapped(slot: SlotKey | SlotRow): slot is SlotRow {

@@ -55,8 +55,10 @@ export interface ApplianceOptions {
   /** Kinds that may open this box (`seal.allowed`). */
   readonly allowed: readonly SlotKind[];
   readonly shamir: (threshold: number, shares: number) => SealSlot;
-  /** Adapters that need no person, in the order in which they are tried. */
+  /** Adapters of devices and key files, in the order in which they are tried. */
   readonly automatic: readonly SealSlot[];
+  /** Kinds that a new box gets beside its shares (`seal.initial`); absent: a key file. */
+  readonly initial?: readonly SlotKind[];
   readonly heartbeatMs: number;
   /** How long a request may hold a row that it sealed before a rotation, milliseconds. */
   readonly settleMs: number;

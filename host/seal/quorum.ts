@@ -4,6 +4,18 @@ import { Fault } from '../fault.ts';
 import type { Random } from '../ports/random.ts';
 import type { Secret } from '../secret.ts';
 
+const SHARE_SIZES = { min: 16, max: 33 } as const;
+
+/** A share of a key of another size is a mistake of typing, told before it counts. @throws Fault; the share is wiped then */
+export function checkShareSize(share: Secret): void {
+  const { length } = share;
+  if (length >= SHARE_SIZES.min && length <= SHARE_SIZES.max) return;
+  share[Symbol.dispose]();
+  const bound =
+    length < SHARE_SIZES.min ? `shorter than minimum ${SHARE_SIZES.min}` : `longer than maximum ${SHARE_SIZES.max}`;
+  throw new Fault('input.invalid', `key is ${bound} bytes`);
+}
+
 export class Quorum {
   readonly #random: Random;
   #shares: Secret[] = [];

@@ -30,6 +30,12 @@ export function readComplete(reader: Reader): { readonly applianceId: Buffer; re
   return { applianceId: bytes.subarray(1, 1 + ID_SIZE), createdMs: Number(bytes.readBigUInt64BE(1 + ID_SIZE)) };
 }
 
+/** The appliance id in the form of a UUID, as cluster ids are written. */
+export function clusterIdOf(id: Uint8Array): string {
+  const hex = Buffer.from(id).toString('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+}
+
 export function completePut(applianceId: Uint8Array, createdMs: number): Put {
   const value = Buffer.alloc(COMPLETE_SIZE);
   value[0] = 1;

@@ -64,10 +64,11 @@ export async function createSlot(
   adapter: SealSlot,
   quorum: { readonly threshold: number; readonly shares: number },
   createdMs: number,
+  offered: Offered = {},
 ): Promise<NewSlot> {
   const { applianceId } = core.keyringInfo();
   const slotId = random.bytes(ID_SIZE);
-  const created: CreatedSlot = await adapter.create(deviceContext(adapter.kind, applianceId, slotId));
+  const created: CreatedSlot = await adapter.create(deviceContext(adapter.kind, applianceId, slotId), offered);
   using key = created.key;
   const recipient = publicKey(key);
   const header = {

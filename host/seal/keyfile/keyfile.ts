@@ -67,9 +67,16 @@ export class KeyfileSlot implements SealSlot {
     throw refused();
   }
 
-  async discard(): Promise<void> {
-    rmSync(this.#options.path, { force: true });
-    this.#options.files.syncFolder(dirname(this.#options.path));
+  /** All slots of this kind are derived from the one file. */
+  async discard(_blob: Uint8Array, kept: readonly Uint8Array[] = []): Promise<void> {
+    if (kept.length > 0) return;
+    const { path, files } = this.#options;
+    try {
+      rmSync(path, { force: true });
+      files.syncFolder(dirname(path));
+    } catch (error) {
+      throw unavailable(`the key file ${path} cannot be removed`, error);
+    }
   }
 
   /** Made under another name and linked: a power cut leaves a whole file or none. */

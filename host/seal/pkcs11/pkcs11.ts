@@ -5,8 +5,9 @@
  */
 import { constants, createPublicKey, publicEncrypt, timingSafeEqual } from 'node:crypto';
 import type { Random } from '../../ports/random.ts';
-import type { CreatedSlot, Offered, SealSlot } from '../../ports/seal-slot.ts';
+import type { CreatedSlot, Offered, PinMark, SealSlot } from '../../ports/seal-slot.ts';
 import { Secret } from '../../secret.ts';
+import { ATTEMPTS_MAX, isPin, readPinFile } from '../pin.ts';
 import {
   associatedData,
   checkOf,
@@ -20,7 +21,7 @@ import {
 } from './blob.ts';
 import { CAN, CKF_LOGIN_REQUIRED } from './constants.ts';
 import { type ChildOptions, Conversation, Refusal } from './conversation.ts';
-import { ATTEMPTS_MAX, isPin, mayTry, type PinMark, readPinFile, type Word } from './pin.ts';
+import { mayTry, type Word } from './pin.ts';
 import { explain } from './trouble.ts';
 import { encodeSort, MECHANISM, type Mechanism, type Trouble } from './wire.ts';
 
@@ -66,9 +67,9 @@ export class Pkcs11Slot implements SealSlot {
   }
 
   /** Makes a key in the token, then opens what it closed: a slot that does not open is not handed out. */
-  create(context: Uint8Array): Promise<CreatedSlot> {
+  create(context: Uint8Array, offered: Offered = {}): Promise<CreatedSlot> {
     return this.#alone(async () => {
-      const use = { word: 'command', offered: {}, write: true } as const;
+      const use = { word: wordOf(offered, 'command'), offered, write: true };
       /** Keys that open nothing. */
       const left: Uint8Array[] = [];
       try {
@@ -91,8 +92,7 @@ export class Pkcs11Slot implements SealSlot {
     return this.#alone(async () => {
       const blob = decodeBlob(bytes);
       if (blob === undefined) throw explain('blob-wrong');
-      const word = offered.pin === undefined ? 'none' : 'pin';
-      const use = { word, offered, write: false, serial: blob.serial } as const;
+      const use = { word: wordOf(offered, 'none'), offered, write: false, serial: blob.serial };
       const open = ({ talk }: Opened): Promise<Secret> => unseal(talk, blob, context);
       try {
         return await this.#use(use, open);
@@ -114,15 +114,20 @@ export class Pkcs11Slot implements SealSlot {
     });
   }
 
-  /** Destroys the slot's key in the token. */
-  discard(bytes: Uint8Array): Promise<void> {
+  /** Destroys the slot's key in the token; each slot has its own. */
+  discard(bytes: Uint8Array, _kept: readonly Uint8Array[] = [], offered: Offered = {}): Promise<void> {
     return this.#alone(async () => {
       const blob = decodeBlob(bytes);
       if (blob === undefined) return;
-      await this.#use({ word: 'command', offered: {}, write: true, serial: blob.serial }, async ({ talk }) => {
+      const use = { word: wordOf(offered, 'command'), offered, write: true, serial: blob.serial };
+      await this.#use(use, async ({ talk }) => {
         await talk.ask('destroy', blob.id);
       });
     });
+  }
+
+  asksPin(): boolean {
+    return !this.automatic;
   }
 
   /** One use at a time: two logins at once could count as two wrong PINs. */
@@ -170,7 +175,10 @@ export class Pkcs11Slot implements SealSlot {
     const attempts = mark.read();
     mayTry(flags, attempts, word);
     if (offered.pin === undefined && pinFile === undefined) throw explain('pin-absent');
-    using pin = offered.pin === undefined ? readPinFile(pinFile ?? '') : new Secret(Uint8Array.from(offered.pin.bytes));
+    using pin =
+      offered.pin === undefined
+        ? readPinFile(pinFile ?? '', 'seal.pkcs11.pinFile')
+        : new Secret(Uint8Array.from(offered.pin.bytes));
     if (!isPin(pin.bytes)) throw explain('pin-refused');
     await mark.write(Math.min(attempts + 1, ATTEMPTS_MAX));
     try {
@@ -193,6 +201,10 @@ export class Pkcs11Slot implements SealSlot {
       throw error;
     }
   }
+}
+
+function wordOf({ pin }: Offered, otherwise: Word): Word {
+  return pin === undefined ? otherwise : 'pin';
 }
 
 type Made = Pick<SlotBlob, 'id' | 'serial'>;

@@ -3,16 +3,7 @@ import { Fault, type FaultCode } from '../../fault.ts';
 import type { Trouble } from './wire.ts';
 
 /** What the box itself finds, beside what the child answers. */
-type Found =
-  | 'crashed'
-  | 'hung'
-  | 'token-other'
-  | 'pin-low'
-  | 'pin-final'
-  | 'pin-marked'
-  | 'pin-absent'
-  | 'pin-file'
-  | 'blob-wrong';
+type Found = 'crashed' | 'hung' | 'token-other' | 'pin-low' | 'pin-final' | 'pin-marked' | 'pin-absent' | 'blob-wrong';
 
 const SENTENCES: Readonly<Record<Trouble | Found, readonly [FaultCode, string]>> = {
   'binding-missing': [
@@ -63,10 +54,6 @@ const SENTENCES: Readonly<Record<Trouble | Found, readonly [FaultCode, string]>>
   'pin-absent': [
     'slot.refused',
     'the token asks for a PIN: name its file in seal.pkcs11.pinFile, or unseal with the PIN',
-  ],
-  'pin-file': [
-    'slot.unavailable',
-    'the PIN file in seal.pkcs11.pinFile cannot be used: it must be a regular file of at most 255 bytes and one line, readable by this user alone (mode 0600 or 0400)',
   ],
   'key-absent': [
     'slot.unavailable',

@@ -24,6 +24,27 @@ function rolledBack(): Fault {
   );
 }
 
+/**
+ * Whether such a counter lies at the index already. What else lies there is not touched.
+ *
+ * @throws Fault `slot.unavailable` if something else does
+ */
+export async function hasCounter(esys: Esys, index: number): Promise<boolean> {
+  const handle = [0];
+  try {
+    await esys.call('TR_FromTPMPublic', index, ...NO_SESSIONS, handle);
+  } catch (error) {
+    if (error instanceof TpmError && plainCode(error.code & 0xffff) === NO_INDEX) return false;
+    throw error;
+  }
+  const name = await output(esys, 'TPM2B_NAME', 'TR_GetName', handle[0] ?? 0);
+  if (name.subarray(2).equals(nameOf(counterPublic(index, true)))) return true;
+  throw new Fault(
+    'slot.unavailable',
+    'the TPM has another index at this place already: undefine it, or choose another',
+  );
+}
+
 /** The index's object, if its Name is the one that such a counter has once it was written. */
 export async function openCounter(esys: Esys, index: number): Promise<number> {
   const handle = [0];

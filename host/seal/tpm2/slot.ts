@@ -1,11 +1,12 @@
 /** A slot whose key is sealed in the TPM: it opens the box on this machine only, as it was started, with a PIN if one was set. */
 import { Fault, isFault } from '../../fault.ts';
 import type { Random } from '../../ports/random.ts';
-import type { CreatedSlot, Offered, SealSlot } from '../../ports/seal-slot.ts';
+import type { CreatedSlot, Offered, PinMark, SealSlot } from '../../ports/seal-slot.ts';
 import { Secret } from '../../secret.ts';
+import { ATTEMPTS_MAX, readPinFile } from '../pin.ts';
 import { decodeBlob, encodeBlob, type Header } from './blob.ts';
 import { faultOf, plainCode, TpmError } from './codes.ts';
-import { defineCounter, openCounter } from './counter.ts';
+import { defineCounter, hasCounter, openCounter } from './counter.ts';
 import { checkPcrs, lockoutState, openSrk, output, policyDigest, policyPcr, type Srk, startSession } from './device.ts';
 import { raiseVersion, type SignedPolicy, signedSession } from './policy.ts';
 import type { Esys, Tss } from './tss.ts';
@@ -34,8 +35,10 @@ export interface TpmSlotOptions {
   readonly random: Random;
   /** Bit n is PCR n of the SHA-256 bank, 0 to 23; used when a slot is made. */
   readonly pcrs: number;
-  /** Asked for when a slot is made; absent: the slot opens without a person. */
+  /** What slots that are made here ask for, where nobody offers another PIN; absent: they open without a person. */
   readonly pin?: Secret;
+  /** File of that PIN (`seal.tpm2.pinFile`): slots with a PIN open by it without a person, while the mark lets it be tried. */
+  readonly pinFile?: { readonly path: string; readonly mark: PinMark };
   /** Signed boot policies instead of the PCRs as they are now. */
   readonly signed?: {
     readonly applianceId: Uint8Array;
@@ -59,23 +62,35 @@ export class TpmSlot implements SealSlot {
   }
 
   get automatic(): boolean {
-    return this.#options.pin === undefined;
+    return this.#options.pin === undefined || this.#options.pinFile !== undefined;
   }
 
-  create(context: Uint8Array): Promise<CreatedSlot> {
+  asksPin(blob: Uint8Array): boolean {
+    if (this.#options.pinFile !== undefined) return false;
+    try {
+      return decodeBlob(blob).pin;
+    } catch {
+      // What is no blob opens nothing, and asks for nothing.
+      return false;
+    }
+  }
+
+  create(context: Uint8Array, offered: Offered = {}): Promise<CreatedSlot> {
     return this.#run(async (esys) => {
-      const { pin, pcrs } = this.#options;
+      const { pcrs } = this.#options;
+      using file = offered.pin === undefined ? this.#pinOfFile() : undefined;
+      const pin = offered.pin ?? file ?? this.#options.pin;
       if (pin?.length === 0) throw new Fault('input.invalid', 'a PIN has at least one byte');
       if (pin !== undefined && !(await lockoutState(esys)).authSet) {
         throw new Fault(
           'slot.refused',
-          "a PIN needs the TPM's lockout authorisation to be set first: anyone could reset the count of wrong PINs",
+          "a PIN needs the TPM's lockout authorisation to be set first, or anyone could reset the count of wrong PINs: `holdfast operator tpm -take-lockout` sets it",
         );
       }
       await checkPcrs(esys, pcrs);
       const srk = await openSrk(esys);
       const signed = await this.#defineVersion(esys, srk);
-      const policy = await this.#policy(esys, srk);
+      const policy = await this.#policy(esys, srk, pin !== undefined);
       using key = new Secret(this.#options.random.bytes(KEY_SIZE));
       using auth = pinAuth(pin);
       using payload = new Secret(Buffer.concat([key.bytes, contextDigest(context)]));
@@ -110,7 +125,34 @@ export class TpmSlot implements SealSlot {
 
   async recover(blob: Uint8Array, context: Uint8Array, offered: Offered): Promise<Secret> {
     const header = decodeBlob(blob);
-    if (header.pin && offered.pin === undefined) throw new Fault('slot.refused', 'this slot asks for its PIN');
+    if (!header.pin) return this.#recover(header, context, undefined);
+    if (offered.pin !== undefined) {
+      const key = await this.#recover(header, context, offered.pin);
+      await this.#options.pinFile?.mark.write(0);
+      return key;
+    }
+    using pin = this.#pinOfFile();
+    const mark = this.#options.pinFile?.mark;
+    if (pin === undefined || mark === undefined) throw new Fault('slot.refused', 'this slot asks for its PIN');
+    const attempts = mark.read();
+    if (attempts >= ATTEMPTS_MAX) throw new Fault('slot.refused', MARKED);
+    await mark.write(attempts + 1);
+    try {
+      const key = await this.#recover(header, context, pin);
+      await mark.write(0);
+      return key;
+    } catch (error) {
+      await mark.write(isFault(error, 'slot.refused') && isWrongPin(error) ? ATTEMPTS_MAX : attempts);
+      throw error;
+    }
+  }
+
+  #pinOfFile(): Secret | undefined {
+    const path = this.#options.pinFile?.path;
+    return path === undefined ? undefined : readPinFile(path, 'seal.tpm2.pinFile');
+  }
+
+  #recover(header: Header, context: Uint8Array, pin: Secret | undefined): Promise<Secret> {
     return this.#run(async (esys) => {
       const srk = await openSrk(esys, header.srkName);
       const sealed = [0];
@@ -120,7 +162,7 @@ export class TpmSlot implements SealSlot {
       const object = esys.keep(sealed[0] ?? 0);
       await esys.flush(loading);
       const { session, version } = await this.#session(esys, srk, header);
-      using payload = new Secret(await this.#unseal(esys, object, session, header.pin ? offered.pin : undefined));
+      using payload = new Secret(await this.#unseal(esys, object, session, pin));
       if (payload.length !== 2 + KEY_SIZE * 2 || !contextDigest(context).equals(payload.bytes.subarray(2 + KEY_SIZE))) {
         throw new Fault('slot.refused', 'the TPM slot was made for another place: open the box by another slot');
       }
@@ -137,13 +179,14 @@ export class TpmSlot implements SealSlot {
   }
 
   /**
-   * Removes the version index; a slot by PCRs alone leaves nothing in the TPM. An index that cannot be removed (the chip is
-   * dead, or another) keeps no slot from going: it holds no secret. Only the index that the configuration names is touched,
-   * whatever the blob says.
+   * Removes the version index with the last slot that uses it; a slot by PCRs alone leaves nothing in the TPM. An index
+   * that cannot be removed (the chip is dead, or another) keeps no slot from going: it holds no secret. Only the index that
+   * the configuration names is touched, whatever the blob says.
    */
-  async discard(blob: Uint8Array): Promise<void> {
+  async discard(blob: Uint8Array, kept: readonly Uint8Array[] = []): Promise<void> {
     const index = decodeBlob(blob).signed?.index;
     if (index === undefined || index !== this.#options.signed?.index) return;
+    if (kept.some((other) => decodeBlob(other).signed?.index === index)) return;
     try {
       await this.#run(async (esys) => {
         const counter = await openCounter(esys, index);
@@ -173,12 +216,13 @@ export class TpmSlot implements SealSlot {
   async #defineVersion(esys: Esys, srk: Srk): Promise<Header['signed']> {
     const { signed } = this.#options;
     if (signed === undefined) return undefined;
-    await defineCounter(esys, srk, signed.index);
+    // The index outlives a slot that is replaced: its count goes on, so that no older policy opens the new one.
+    if (!(await hasCounter(esys, signed.index))) await defineCounter(esys, srk, signed.index);
     return { point: Buffer.from(signed.point), index: signed.index };
   }
 
-  async #policy(esys: Esys, srk: Srk): Promise<Buffer> {
-    const { signed, pcrs, pin } = this.#options;
+  async #policy(esys: Esys, srk: Srk, withPin: boolean): Promise<Buffer> {
+    const { signed, pcrs } = this.#options;
     let policy: Buffer;
     if (signed === undefined) {
       const trial = await startSession(esys, srk, 'trial');
@@ -188,7 +232,7 @@ export class TpmSlot implements SealSlot {
     } else {
       policy = authorizedPolicy(nameOf(signerPublic(signed.point)), policyReference(signed.applianceId));
     }
-    return pin === undefined ? policy : withAuthValue(policy);
+    return withPin ? withAuthValue(policy) : policy;
   }
 
   async #session(
@@ -249,6 +293,14 @@ export class TpmSlot implements SealSlot {
       throw faultOf(error);
     }
   }
+}
+
+const MARKED =
+  'the PIN in seal.tpm2.pinFile was refused before, so it is not tried by itself: correct the file, then unseal this slot once with the PIN';
+
+/** The TPM counted it: whatever else was refused says nothing of the PIN. */
+function isWrongPin(fault: Fault): boolean {
+  return fault.cause instanceof TpmError && fault.cause.command === 'Unseal' && plainCode(fault.cause.code) === 0x08e;
 }
 
 /** A lock-out with how long it lasts. */

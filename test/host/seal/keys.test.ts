@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { KeyfileSlot } from '../../../host/seal/keyfile/keyfile.ts';
-import { idOf } from '../../../host/seal/keys.ts';
+import { idOf } from '../../../host/seal/openers.ts';
 import { epochOf } from '../../../host/seal/rows.ts';
 import { ShamirSlot } from '../../../host/seal/shamir/shamir.ts';
 import { Secret } from '../../../host/secret.ts';
@@ -57,7 +57,7 @@ const CHANGES: Readonly<Record<string, (machine: Machine) => Promise<unknown>>> 
     const holder = machine.box.holder();
     const keyfile = holder.slots.find(({ header }) => header.kind === 'keyfile');
     if (keyfile === undefined) throw new Error('there is a key file');
-    return machine.box.keys.remove(holder, idOf(keyfile), machine.keyfileSlot());
+    return machine.box.keys.remove(holder, idOf(keyfile));
   },
 };
 
@@ -175,10 +175,8 @@ describe('slots', () => {
     const holder = machine.box.holder();
     const { keys } = machine.box;
     const recovery = holder.slots.find(({ header }) => header.kind === 'shamir');
-    await expect(keys.remove(holder, recovery === undefined ? '' : idOf(recovery), undefined)).rejects.toThrow(
-      'never removed',
-    );
-    await expect(keys.remove(holder, '00', undefined)).rejects.toMatchObject({ code: 'route.absent' });
+    await expect(keys.remove(holder, recovery === undefined ? '' : idOf(recovery))).rejects.toThrow('never removed');
+    await expect(keys.remove(holder, '00')).rejects.toMatchObject({ code: 'route.absent' });
     await expect(keys.add(holder, shamir(machine, 1, 1))).rejects.toThrow('rekey');
     const foreign = { ...machine.keyfileSlot(), kind: 'tpm2' as const };
     await expect(keys.add(holder, foreign as never)).rejects.toThrow('seal.allowed');

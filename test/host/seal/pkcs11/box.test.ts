@@ -2,7 +2,7 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { storedPinMark } from '../../../../host/seal/pkcs11/pin.ts';
+import { storedPinMark } from '../../../../host/seal/pin.ts';
 import { Secret } from '../../../../host/secret.ts';
 import { Machine } from '../machine.ts';
 import { childrenAlive, shimmed } from './shim.ts';
@@ -20,11 +20,10 @@ async function boxWithHsm() {
   machine.restart();
   const { shares } = await machine.box.initialise({ shares: 1, threshold: 1, keyfile: true });
   expect(await machine.box.unsealAutomatically()).toBe(true);
-  const added = await machine.box.keyService.addSlot('pkcs11');
-  expect(added).toMatchObject({ kind: 'pkcs11', automatic: true });
-  await machine.box.keyService.testSlot(added.id);
   const keyfile = machine.box.keyService.slots().find(({ kind }) => kind === 'keyfile');
-  await machine.box.keyService.removeSlot(keyfile?.id ?? '');
+  const added = await machine.box.keyService.addSlot('pkcs11');
+  expect(added).toMatchObject({ kind: 'pkcs11', automatic: true, removed: [keyfile?.id], warnings: [] });
+  await machine.box.keyService.testSlot(added.id);
   await machine.clock.wake(() => !machine.box.keys.progress.running);
   await machine.put('a row');
   const share = (): Secret => new Secret(Buffer.from(shares[0]?.bytes ?? []));

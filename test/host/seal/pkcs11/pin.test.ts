@@ -1,14 +1,8 @@
 import { chmodSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
-import {
-  ATTEMPTS_MAX,
-  isPin,
-  mayTry,
-  readPinFile,
-  storedPinMark,
-  type Word,
-} from '../../../../host/seal/pkcs11/pin.ts';
+import { ATTEMPTS_MAX, isPin, readPinFile, storedPinMark } from '../../../../host/seal/pin.ts';
+import { mayTry, type Word } from '../../../../host/seal/pkcs11/pin.ts';
 import { Secret } from '../../../../host/secret.ts';
 import { openMemoryStore } from '../../../../host/store/memory/memory.ts';
 import { childrenAlive, shimmed } from './shim.ts';
@@ -155,7 +149,7 @@ describe('the PIN file', () => {
     const path = join(newFolder(), 'pin');
     for (const text of ['1', `${PIN}\n`, 'with blanks ', 'ünï', 'x'.repeat(255), `${'x'.repeat(255)}\n`]) {
       writeFileSync(path, text, { mode: 0o600 });
-      using pin = readPinFile(path);
+      using pin = readPinFile(path, 'seal.pkcs11.pinFile');
       expect(Buffer.from(pin.bytes).toString('utf8')).toBe(text.replace(/\n$/, ''));
     }
   });
@@ -164,23 +158,29 @@ describe('the PIN file', () => {
     const path = join(newFolder(), 'pin');
     for (const text of ['', '\n', '1\n\n', '1\n2', '1\r\n', '1\0', 'x'.repeat(256), 'x'.repeat(1000)]) {
       writeFileSync(path, text, { mode: 0o600 });
-      expect(() => readPinFile(path), JSON.stringify(text)).toThrow(
+      expect(() => readPinFile(path, 'seal.pkcs11.pinFile'), JSON.stringify(text)).toThrow(
         expect.objectContaining({ code: 'slot.unavailable' }),
       );
     }
     writeFileSync(path, PIN);
     for (const mode of [0o640, 0o604, 0o620]) {
       chmodSync(path, mode);
-      expect(() => readPinFile(path)).toThrow(expect.objectContaining({ code: 'slot.unavailable' }));
+      expect(() => readPinFile(path, 'seal.pkcs11.pinFile')).toThrow(
+        expect.objectContaining({ code: 'slot.unavailable' }),
+      );
     }
     chmodSync(path, 0o400);
-    readPinFile(path)[Symbol.dispose]();
+    readPinFile(path, 'seal.pkcs11.pinFile')[Symbol.dispose]();
     renameSync(path, `${path}.moved`);
     symlinkSync(`${path}.moved`, path);
-    expect(() => readPinFile(path)).toThrow();
-    expect(() => readPinFile(`${path}.absent`)).toThrow(expect.objectContaining({ code: 'slot.unavailable' }));
+    expect(() => readPinFile(path, 'seal.pkcs11.pinFile')).toThrow();
+    expect(() => readPinFile(`${path}.absent`, 'seal.pkcs11.pinFile')).toThrow(
+      expect.objectContaining({ code: 'slot.unavailable' }),
+    );
     mkdirSync(`${path}.folder`, { mode: 0o700 });
-    expect(() => readPinFile(`${path}.folder`)).toThrow(expect.objectContaining({ code: 'slot.unavailable' }));
+    expect(() => readPinFile(`${path}.folder`, 'seal.pkcs11.pinFile')).toThrow(
+      expect.objectContaining({ code: 'slot.unavailable' }),
+    );
     expect(isPin(Buffer.from([0x7f]))).toBe(false);
   });
 });

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { buildSync } from 'esbuild';
-import type { PinMark } from '../../../../host/seal/pkcs11/pin.ts';
+import type { PinMark } from '../../../../host/ports/seal-slot.ts';
 import { type Pkcs11Options, Pkcs11Slot } from '../../../../host/seal/pkcs11/pkcs11.ts';
 import { systemClock } from '../../../../host/system/clock.ts';
 import { systemRandom } from '../../../../host/system/random.ts';
