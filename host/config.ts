@@ -1,10 +1,13 @@
 /**
  * The configuration: one typed, bounded, frozen value. A flag wins over the environment, the environment over
- * `holdfast.json` in the configuration folder, the file over the embedded profile.
+ * `holdfast.json` in the configuration folder, the file over the profile that one of them names, that over `dev`.
  */
 import { readFileSync, statSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
-import profile from '../firmware-config/profiles/dev.json' with { type: 'json' };
+import airgapped from '../firmware-config/profiles/airgapped.json' with { type: 'json' };
+import dev from '../firmware-config/profiles/dev.json' with { type: 'json' };
+import edgeTpm from '../firmware-config/profiles/edge-tpm.json' with { type: 'json' };
+import onpremHsm from '../firmware-config/profiles/onprem-hsm.json' with { type: 'json' };
 import { type Key, KNOBS, readKnob, readKnobs, type Settings } from './config/knobs.ts';
 import { formatListen, isLocal } from './config/listen.ts';
 import { Fault } from './fault.ts';
@@ -28,19 +31,31 @@ export interface ServerOptions {
 const FILE_NAME = 'holdfast.json';
 const FILE_SIZE_MAX = 65_536;
 
-/** Names that others hold on to: each setting's key, its flag and its variable. */
+/** `dev` sets every knob; the others say what is different in them. */
+const PROFILES = { dev, 'edge-tpm': edgeTpm, 'onprem-hsm': onpremHsm, airgapped } as const;
+
+/** Names that others hold on to: each setting's key, its flag where it has one, and its variable. */
 const NAMES = [
+  { key: 'profile', flag: 'profile', variable: 'HOLDFAST_PROFILE' },
   { key: 'listen', flag: 'listen', variable: 'HOLDFAST_LISTEN' },
   { key: 'data', flag: 'data', variable: 'HOLDFAST_DATA' },
   { key: 'config', flag: 'config', variable: 'HOLDFAST_CONFIG' },
   { key: 'tls.mode', flag: 'tls', variable: 'HOLDFAST_TLS' },
   { key: 'tls.certificateFile', flag: 'tls-cert', variable: 'HOLDFAST_TLS_CERT' },
   { key: 'tls.keyFile', flag: 'tls-key', variable: 'HOLDFAST_TLS_KEY' },
-] as const satisfies readonly { readonly key: Key; readonly flag: string; readonly variable: string }[];
+  { key: 'seal.tpm2.tcti', variable: 'HOLDFAST_TPM2_TCTI' },
+  { key: 'seal.pkcs11.module', variable: 'HOLDFAST_PKCS11_MODULE' },
+  { key: 'seal.pkcs11.token', variable: 'HOLDFAST_PKCS11_TOKEN' },
+  { key: 'seal.pkcs11.pinFile', variable: 'HOLDFAST_PKCS11_PIN_FILE' },
+] as const satisfies readonly { readonly key: Key; readonly flag?: string; readonly variable: string }[];
+
+/** What a flag or a variable says as it is; the others are lists, or paths that may be relative. */
+const TEXTS: ReadonlySet<Key> = new Set<Key>(['profile', 'tls.mode', 'seal.tpm2.tcti', 'seal.pkcs11.token']);
 
 export const SERVER_USAGE = `Usage: holdfast server [options]
 
-  --init           Initialise an empty data folder: key file, one recovery share, KV version 2 at secret/
+  --init           Initialise an empty data folder: the slots of the profile, one recovery share, KV version 2 at secret/
+  --profile=NAME   dev, edge-tpm, onprem-hsm or airgapped: firmware-config/profiles          (HOLDFAST_PROFILE, default dev)
   --listen=ADDR    HOST:PORT or unix:PATH, several with commas          (HOLDFAST_LISTEN, default 127.0.0.1:8200)
   --data=FOLDER    Store and audit log          (HOLDFAST_DATA, default $XDG_STATE_HOME/holdfast)
   --config=FOLDER  Settings, root token, ca.pem, key file          (HOLDFAST_CONFIG, default $XDG_CONFIG_HOME/holdfast)
@@ -48,34 +63,49 @@ export const SERVER_USAGE = `Usage: holdfast server [options]
   --tls-cert=FILE  Own certificate, PEM          (HOLDFAST_TLS_CERT)
   --tls-key=FILE   Its key, PEM          (HOLDFAST_TLS_KEY)
 
-Every other setting lies in holdfast.json in the configuration folder.
+Where the TPM or the HSM is: HOLDFAST_TPM2_TCTI, HOLDFAST_PKCS11_MODULE, HOLDFAST_PKCS11_TOKEN, HOLDFAST_PKCS11_PIN_FILE.
+Every other setting lies in holdfast.json in the configuration folder; firmware-config/profiles/README.md lists them all.
 `;
 
 /** @throws Fault `input.invalid` with a sentence that names the setting and where it stands */
 export function loadConfig(sources: ConfigSources): ServerOptions {
   const { flags, initialise } = parseFlags(sources.args);
   const stated = new Map<Key, { readonly text: string; readonly source: string }>();
-  for (const { key, flag, variable } of NAMES) {
-    const text = flags.get(flag);
+  for (const name of NAMES) {
+    const { key, variable } = name;
+    const text = 'flag' in name ? flags.get(name.flag) : undefined;
     const inherited = sources.variables[variable];
-    if (text !== undefined) stated.set(key, { text, source: `--${flag}` });
+    if (text !== undefined && 'flag' in name) stated.set(key, { text, source: `--${name.flag}` });
     else if (inherited !== undefined && inherited !== '') stated.set(key, { text: inherited, source: variable });
   }
   const said: { [key: string]: unknown } = {};
   for (const [key, { text, source }] of stated)
     said[key] = readKnob(key, statedValue(key, text, sources.workingFolder), source);
 
-  const defaults = readKnobs(profile, 'the embedded profile') as Settings;
   const folder = (said['config'] as string | undefined) ?? xdg(sources, 'XDG_CONFIG_HOME', '.config');
   const file = join(folder, FILE_NAME);
   const written = readKnobs(readFile(file), file);
   if (written.config !== undefined && written.config !== '' && written.config !== folder) {
     throw new Fault('input.invalid', `${file}: config names another folder than the one that the file lies in`);
   }
-  const settings: Settings = { ...defaults, ...written, ...(said as Partial<Settings>), config: folder };
+  const profile = (said as Partial<Settings>).profile ?? written.profile ?? 'dev';
+  const settings: Settings = {
+    ...profileSettings(profile),
+    ...written,
+    ...(said as Partial<Settings>),
+    config: folder,
+  };
   const data = settings.data === '' ? xdg(sources, 'XDG_STATE_HOME', join('.local', 'state')) : settings.data;
   return { config: check(Object.freeze({ ...settings, data })), initialise };
 }
+
+/** All that a profile sets. */
+export function profileSettings(name: keyof typeof PROFILES): Settings {
+  const base = readKnobs(PROFILES.dev, 'the embedded profile dev') as Settings;
+  return { ...base, ...readKnobs(PROFILES[name], `the embedded profile ${name}`) };
+}
+
+export const PROFILE_NAMES = Object.keys(PROFILES) as readonly (keyof typeof PROFILES)[];
 
 /** What single knobs cannot say. */
 function check(config: Config): Config {
@@ -98,11 +128,40 @@ function check(config: Config): Config {
   if (!config['seal.allowed'].includes('shamir')) {
     invalid('seal.allowed must include shamir: it is the recovery quorum of every box');
   }
+  checkSlots(config, invalid);
   const inside = (child: string, parent: string): boolean => child === parent || child.startsWith(`${parent}/`);
   if (inside(config.config, config.data)) {
     invalid('the configuration folder must lie outside the data folder: it holds the key file that opens it');
   }
   return config;
+}
+
+function checkSlots(config: Config, invalid: (sentence: string) => never): void {
+  const strange = config['seal.initial'].find((kind) => kind === 'shamir' || !config['seal.allowed'].includes(kind));
+  if (strange !== undefined) {
+    invalid(
+      strange === 'shamir'
+        ? 'seal.initial names what a new box gets beside its shares: take shamir out'
+        : `seal.initial names ${strange}, which seal.allowed does not: a box would be made that it cannot open`,
+    );
+  }
+  if ((config['seal.pkcs11.module'] === '') !== (config['seal.pkcs11.token'] === '')) {
+    invalid(
+      'an HSM needs its module (seal.pkcs11.module) and the label of its token (seal.pkcs11.token): one is missing',
+    );
+  }
+  if (config['seal.initial'].includes('pkcs11') && config['seal.pkcs11.module'] === '') {
+    invalid(
+      `profile ${config.profile} opens the box by an HSM: name its module in seal.pkcs11.module (HOLDFAST_PKCS11_MODULE) and its token in seal.pkcs11.token (HOLDFAST_PKCS11_TOKEN)`,
+    );
+  }
+  if ((config['seal.tpm2.signerFile'] === '') !== (config['seal.tpm2.policyFolder'] === '')) {
+    invalid('signed boot policies need both seal.tpm2.signerFile and seal.tpm2.policyFolder');
+  }
+  if (config['seal.allowed'].includes('tpm2') && config['seal.tpm2.tcti'] === '') {
+    // tpm2-tss would look for a software TPM on this machine's ports, where anybody could have put one.
+    invalid('seal.tpm2.tcti is empty: name the TPM, as device:/dev/tpmrm0');
+  }
 }
 
 /** Text of a flag or variable as the value that the file would have. */
@@ -114,7 +173,7 @@ function statedValue(key: Key, text: string, workingFolder: string): Value {
       return path === '' || isAbsolute(path) ? address : `unix:${resolve(workingFolder, path)}`;
     });
   }
-  return key === 'tls.mode' ? text : resolve(workingFolder, text);
+  return TEXTS.has(key) ? text : resolve(workingFolder, text);
 }
 
 function xdg(sources: ConfigSources, variable: string, below: string): string {
@@ -159,7 +218,7 @@ function parseFlags(args: readonly string[]): { readonly flags: Map<string, stri
       initialise = true;
       continue;
     }
-    if (!NAMES.some(({ flag }) => flag === name)) {
+    if (!NAMES.some((one) => 'flag' in one && one.flag === name)) {
       throw new Fault(
         'input.invalid',
         `holdfast server does not know ${JSON.stringify((args[at] ?? '').slice(0, 64))}`,

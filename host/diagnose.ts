@@ -24,7 +24,7 @@ export interface DiagnoseParts {
   /** Before this the wall clock is wrong. */
   readonly builtMs: number;
   /** Adapters of devices and key files, as the server would make them. */
-  readonly adapters: (config: Config, store: Store) => readonly SealSlot[];
+  readonly devices: (config: Config, store: Store) => { readonly slots: readonly SealSlot[] };
 }
 
 /** Less than this, and writes will soon be refused. */
@@ -132,7 +132,7 @@ function sealOf(store: Reader): Finding[] {
 
 async function slotsOf(store: Store, config: Config, parts: DiagnoseParts): Promise<Finding[]> {
   const slots = readSlots(store);
-  const adapters = parts.adapters(config, store);
+  const adapters = parts.devices(config, store).slots;
   const found: Finding[] = [];
   let opens = false;
   for (const slot of slots) {

@@ -1,6 +1,7 @@
 /** Where everything is put together: the only file that names adapters. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { loadCore } from '../core/index.ts';
 import packageFile from '../package.json' with { type: 'json' };
 import { announce } from './announce.ts';
@@ -15,14 +16,24 @@ import { type Config, loadConfig, SERVER_USAGE } from './config.ts';
 import { diagnose } from './diagnose.ts';
 import { Fault } from './fault.ts';
 import type { InitResult } from './ports/appliance.ts';
+import type { CounterDevice } from './ports/counter.ts';
 import type { Environment } from './ports/environment.ts';
 import type { SealSlot } from './ports/seal-slot.ts';
+import type { Store } from './ports/store.ts';
 import { Box } from './seal/appliance.ts';
 import { Counters } from './seal/counters.ts';
 import { Freshness } from './seal/freshness.ts';
 import { KeyfileSlot } from './seal/keyfile/keyfile.ts';
 import { boxLog } from './seal/log.ts';
+import { storedPinMark } from './seal/pin.ts';
+import { type Pkcs11Options, Pkcs11Slot } from './seal/pkcs11/pkcs11.ts';
+import { readComplete } from './seal/rows.ts';
 import { ShamirSlot } from './seal/shamir/shamir.ts';
+import { TpmCounterDevice } from './seal/tpm2/counter-device.ts';
+import { readPolicies, readSigner } from './seal/tpm2/policy-files.ts';
+import { TpmSlot } from './seal/tpm2/slot.ts';
+import { kernelOwns, Tss } from './seal/tpm2/tss.ts';
+import { pcrMask } from './seal/tpm2/wire.ts';
 import { metrics } from './server.ts';
 import { buildServices } from './services.ts';
 import { openLmdbStore } from './store/lmdb/open.ts';
@@ -69,9 +80,82 @@ function deliver(shown: Shown, interactive: boolean) {
   };
 }
 
-/** Slots that open the box without a person, in the order in which they are tried. */
-function automaticSlots(config: Config): SealSlot[] {
-  return [new KeyfileSlot({ path: join(config.config, 'keyfile'), random: systemRandom, files })];
+/** What may open the box, in the order in which it is tried (hardware first), and what may count for it. */
+interface Devices {
+  readonly slots: readonly SealSlot[];
+  readonly counters: readonly CounterDevice[];
+}
+
+/**
+ * As the settings name them. None is touched before it is used: a box without a TPM needs no libtss2, one without an HSM no
+ * pkcs11js.
+ *
+ * @param applianceId  of the box, open or not
+ */
+function devicesOf(
+  config: Config,
+  store: Pick<Store, 'get' | 'commit'>,
+  variables: Environment['variables'],
+  applianceId: () => Uint8Array,
+): Devices {
+  const slots: SealSlot[] = [];
+  const counters: CounterDevice[] = [];
+  if (config['seal.allowed'].includes('tpm2')) {
+    const clock = systemClock();
+    const tss = new Tss({ tcti: config['seal.tpm2.tcti'], clock, timeoutMs: config['seal.tpm2.timeoutMs'] });
+    slots.push(tpmSlot(tss, config, store, applianceId));
+    counters.push(new TpmCounterDevice(tss));
+  }
+  if (config['seal.pkcs11.module'] !== '') slots.push(new Pkcs11Slot(pkcs11Options(config, store, variables)));
+  slots.push(new KeyfileSlot({ path: join(config.config, 'keyfile'), random: systemRandom, files }));
+  return { slots, counters };
+}
+
+function pkcs11Options(
+  config: Config,
+  store: Pick<Store, 'get' | 'commit'>,
+  variables: Environment['variables'],
+): Pkcs11Options {
+  const pinFile = config['seal.pkcs11.pinFile'];
+  return {
+    ...{ clock: systemClock(), random: systemRandom, environment: variables },
+    program: fileURLToPath(new URL('pkcs11-child.mjs', import.meta.url)),
+    deadlineMs: config['seal.pkcs11.timeoutMs'],
+    generateDeadlineMs: config['seal.pkcs11.generateTimeoutMs'],
+    module: config['seal.pkcs11.module'],
+    parameters: config['seal.pkcs11.parameters'],
+    token: config['seal.pkcs11.token'],
+    pinFile: pinFile === '' ? undefined : pinFile,
+    mark: storedPinMark(store, 'pkcs11'),
+  };
+}
+
+function tpmSlot(
+  tss: Tss,
+  config: Config,
+  store: Pick<Store, 'get' | 'commit'>,
+  applianceId: () => Uint8Array,
+): TpmSlot {
+  const signerFile = config['seal.tpm2.signerFile'];
+  const pinFile = config['seal.tpm2.pinFile'];
+  const signed = {
+    get applianceId() {
+      return applianceId();
+    },
+    get point() {
+      return readSigner(signerFile);
+    },
+    index: Number(config['seal.tpm2.versionIndex']),
+    policies: () => readPolicies(config['seal.tpm2.policyFolder']),
+  };
+  return new TpmSlot({
+    tss,
+    random: systemRandom,
+    pcrs: pcrMask(config['seal.tpm2.pcrs']),
+    shutdown: !kernelOwns(config['seal.tpm2.tcti']),
+    ...(pinFile === '' ? {} : { pinFile: { path: pinFile, mark: storedPinMark(store, 'tpm2') } }),
+    ...(signerFile === '' ? {} : { signed }),
+  });
 }
 
 async function listenersOf(config: Config): Promise<ListenAt[]> {
@@ -122,9 +206,12 @@ async function serve(args: readonly string[], environment: Environment): Promise
   });
   const freshness = new Freshness(core, lease);
   const store = await openLmdbStore({ lock, files, witness: freshness, mapBytes: config['store.mapBytes'] });
+  const devices = devicesOf(config, store, environment.variables, () =>
+    core.sealed ? (readComplete(store)?.applianceId ?? Buffer.alloc(0)) : core.keyringInfo().applianceId,
+  );
   const counters = new Counters({
     ...{ core, store, freshness, clock, lease },
-    devices: [],
+    devices: devices.counters,
     intervalMs: config['freshness.intervalMs'],
   });
   const folder = join(config.data, 'audit');
@@ -164,7 +251,8 @@ async function serve(args: readonly string[], environment: Environment): Promise
     residents: services,
     allowed: config['seal.allowed'],
     shamir: (threshold, shares) => new ShamirSlot({ core, random, threshold, shares }),
-    automatic: automaticSlots(config),
+    automatic: devices.slots,
+    initial: config['seal.initial'],
     heartbeatMs: config['freshness.heartbeatMs'],
     settleMs: Math.max(config['limits.requestTimeoutMs'], ROTATION_SETTLE_MS),
     reasons: () => [...notes, ...audit.reasons],
@@ -242,7 +330,8 @@ export async function main(args: readonly string[]): Promise<void> {
                 version: VERSION,
                 clock: systemClock(),
                 builtMs: BUILT_MS,
-                automatic: (config) => automaticSlots(config),
+                devices: (config, store) =>
+                  devicesOf(config, store, own.variables, () => readComplete(store)?.applianceId ?? Buffer.alloc(0)),
               }),
           });
     if (code !== undefined) process.exitCode = code;

@@ -1,124 +1,157 @@
-/** Every knob: its key, its type and its bounds. A key that is not here is refused. */
+/** Every knob: its key, its type, its bounds, its unit and what it is for. A key that is not here is refused. */
 import { Fault } from '../fault.ts';
 import type { SlotKind } from '../ports/seal-slot.ts';
 import type { Value } from '../ports/value.ts';
 import { type Listen, parseListen } from './listen.ts';
-
-/** Reads one value; its sentence goes behind the key's name: "must be …". */
-interface Knob<T> {
-  readonly read: (value: Value) => T | undefined;
-  readonly must: string;
-}
-
-const whole = (min: number, max: number): Knob<number> => ({
-  read: (value) =>
-    typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max ? value : undefined,
-  must: `must be a whole number from ${min} to ${max}`,
-});
-
-const flag = (): Knob<boolean> => ({
-  read: (value) => (typeof value === 'boolean' ? value : undefined),
-  must: 'must be true or false',
-});
-
-const choice = <const T extends string>(...values: readonly T[]): Knob<T> => ({
-  read: (value) => values.find((one) => one === value),
-  must: `must be ${values.map((one) => JSON.stringify(one)).join(' or ')}`,
-});
-
-const PATH_SIZE_MAX = 4096;
-/** An absolute path; '' stands for none. */
-const path = (): Knob<string> => ({
-  read: (value) =>
-    typeof value === 'string' &&
-    (value === '' || value.startsWith('/')) &&
-    !value.includes('\0') &&
-    value.length <= PATH_SIZE_MAX
-      ? value
-      : undefined,
-  must: 'must be an absolute path',
-});
-
-const list = <T>(most: number, must: string, read: (value: Value) => T | undefined): Knob<readonly T[]> => ({
-  read: (value) => {
-    if (!Array.isArray(value) || value.length < 1 || value.length > most) return undefined;
-    const items: T[] = [];
-    for (const item of value as readonly Value[]) {
-      const one = read(item);
-      if (one === undefined) return undefined;
-      items.push(one);
-    }
-    return Object.freeze(items);
-  },
-  must: `must be a list of 1 to ${most} ${must}`,
-});
+import { choice, flag, type Knob, knob, line, list, ownerIndex, path, whole } from './readers.ts';
 
 const SLOT_KINDS: readonly SlotKind[] = ['tpm2', 'pkcs11', 'shamir', 'keyfile'];
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 const MIB = 1024 * 1024;
 
+const kinds = (least: number) =>
+  list(least, SLOT_KINDS.length, `of ${SLOT_KINDS.join(', ')}`, (value) => SLOT_KINDS.find((kind) => kind === value));
+
 export const KNOBS = {
-  /** TCP addresses and unix sockets. */
-  listen: list<Listen>(
-    16,
-    'addresses: HOST:PORT with an IP address or localhost, or unix:/PATH of at most 107 bytes',
-    (value) => (typeof value === 'string' ? parseListen(value) : undefined),
+  profile: knob(
+    choice('dev', 'edge-tpm', 'onprem-hsm', 'airgapped'),
+    'Which set of defaults the box begins with; what the file, the variables and the flags say wins over it.',
   ),
-  /** Folder of the store and the audit log; '': below $XDG_STATE_HOME. */
-  data: path(),
-  /** Folder of root token, authority and key file; '': below $XDG_CONFIG_HOME. */
-  config: path(),
-  'tls.mode': choice('on', 'off'),
-  /** Own certificate (chain) and key, PEM; both or none. */
-  'tls.certificateFile': path(),
-  'tls.keyFile': path(),
-  /** Kinds of slots that may open the box. */
-  'seal.allowed': list(SLOT_KINDS.length, `of ${SLOT_KINDS.join(', ')}`, (value) =>
-    SLOT_KINDS.find((kind) => kind === value),
+  listen: knob(
+    list<Listen>(
+      1,
+      16,
+      'addresses: HOST:PORT with an IP address or localhost, or unix:/PATH of at most 107 bytes',
+      (value) => (typeof value === 'string' ? parseListen(value) : undefined),
+    ),
+    'Where clients reach the box: TCP addresses and unix sockets.',
   ),
-  /** Whether rekey and generate-root are answered: they need no token, only the recovery shares. */
-  'seal.ceremonies': choice('off', 'on'),
-  /** What makes the wall clock believed (host/system/lease-time.ts). */
-  'time.trust': choice('kernel', 'synced'),
-  /** `always`: an answer leaves when its leaf is durable. `interval`: up to `syncIntervalMs` of reads may be unlogged. */
-  'audit.sync': choice('always', 'interval'),
-  'audit.syncIntervalMs': whole(1, 10_000),
-  /** How often the newest checkpoint and the time are recorded in the store while the log grows. */
-  'freshness.heartbeatMs': whole(1000, MINUTE_MS),
-  /** Writes are counted by the counters outside the disk at most so often: what was written since can be rolled back. */
-  'freshness.intervalMs': whole(1000, DAY_MS),
-  /** First size of the store's map; it grows by itself. */
-  'store.mapBytes': whole(MIB, 1024 * 1024 * MIB),
-  /** TTL of tokens and leases that ask for none, and the longest that a mount without its own limit gives. */
-  'leases.defaultTtlMs': whole(1000, 3650 * DAY_MS),
-  'leases.maxTtlMs': whole(1000, 3650 * DAY_MS),
-  'limits.bodyBytesMax': whole(1024, 64 * MIB),
-  'limits.connectionCountMax': whole(1, 65_536),
-  'limits.inFlightCountMax': whole(1, 65_536),
-  'limits.headersTimeoutMs': whole(100, 10 * MINUTE_MS),
-  'limits.requestTimeoutMs': whole(100, 60 * MINUTE_MS),
-  'limits.idleTimeoutMs': whole(100, 60 * MINUTE_MS),
-  /** How long a stop waits for requests under way. */
-  'limits.drainMs': whole(0, 10 * MINUTE_MS),
-  /** Leaves core dumps and debuggers on: keys can be read from them. */
-  'debug.coreDumps': flag(),
+  data: knob(path(), 'Folder of the store and the audit log; empty: holdfast below $XDG_STATE_HOME.'),
+  config: knob(
+    path(),
+    'Folder of settings, root token, authority and key file; empty: holdfast below $XDG_CONFIG_HOME.',
+  ),
+  'tls.mode': knob(choice('on', 'off'), 'Whether TCP listeners speak TLS; off on loopback addresses only.'),
+  'tls.certificateFile': knob(path(), 'Own certificate (chain) in PEM; empty: one by the authority of the box.'),
+  'tls.keyFile': knob(path(), 'Key of that certificate in PEM.'),
+  'seal.allowed': knob(kinds(1), 'Kinds of slots that may open the box; shamir is always among them.'),
+  'seal.initial': knob(
+    kinds(0),
+    'Kinds of slots that a new box gets beside its shares; the key file by `server --init` only.',
+  ),
+  'seal.ceremonies': knob(
+    choice('off', 'on'),
+    'Whether rekey and generate-root are answered: they need no token, only the recovery shares.',
+  ),
+  'seal.tpm2.tcti': knob(
+    line(512),
+    'How tpm2-tss reaches the TPM: device:/dev/tpmrm0 through the resource manager of the kernel, swtpm:path=… for a software TPM.',
+  ),
+  'seal.tpm2.pcrs': knob(
+    list(0, 24, 'PCR numbers from 0 to 23', (value) =>
+      typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 23 ? value : undefined,
+    ),
+    'PCRs of the SHA-256 bank that a new TPM slot is tied to: 0, 2, 4, 7 for firmware, boot loader and Secure Boot; 7, 11, 12 with a signed unified kernel image.',
+  ),
+  'seal.tpm2.pinFile': knob(
+    path(),
+    'File of the PIN of TPM slots, one line, mode 0600; empty: a slot with a PIN waits for a person.',
+  ),
+  'seal.tpm2.signerFile': knob(
+    path(),
+    'Public key (P-256, PEM) of who signs boot policies for this box; empty: new slots are tied to the PCRs as they are.',
+  ),
+  'seal.tpm2.policyFolder': knob(path(), 'Folder of the signed boot policies, *.json; at most 8.'),
+  'seal.tpm2.versionIndex': knob(
+    ownerIndex(),
+    'NV index of the TPM that counts the versions of signed boot policies, made with the first slot that asks for one.',
+  ),
+  'seal.tpm2.timeoutMs': knob(whole(100, 10 * MINUTE_MS), 'How long one command of the TPM may take.', 'ms'),
+  'seal.pkcs11.module': knob(path(), 'Library of the HSM or token (PKCS#11); empty: there is none.'),
+  'seal.pkcs11.parameters': knob(
+    line(1024),
+    'What the module is given when it is initialised; NSS alone needs it (configdir=…).',
+  ),
+  'seal.pkcs11.token': knob(line(32), 'Label of the token.'),
+  'seal.pkcs11.pinFile': knob(
+    path(),
+    'File of the PIN of the token, one line, mode 0600; empty: the slot waits for a person.',
+  ),
+  'seal.pkcs11.timeoutMs': knob(whole(100, 10 * MINUTE_MS), 'How long one answer of the module may take.', 'ms'),
+  'seal.pkcs11.generateTimeoutMs': knob(
+    whole(100, 60 * MINUTE_MS),
+    'How long the making of a key may take: some tokens look for primes for a minute.',
+    'ms',
+  ),
+  'time.trust': knob(
+    choice('kernel', 'synced'),
+    'What makes the wall clock believed: kernel: a plausible reading; synced: also that NTP holds it, or an operator says so.',
+  ),
+  'audit.sync': knob(
+    choice('always', 'interval'),
+    'always: an answer leaves when its leaf is on disk; interval: up to audit.syncIntervalMs of reads may be unlogged after a power cut.',
+  ),
+  'audit.syncIntervalMs': knob(whole(1, 10_000), 'How often the log is put on disk with audit.sync interval.', 'ms'),
+  'freshness.heartbeatMs': knob(
+    whole(1000, MINUTE_MS),
+    'How often the newest checkpoint and the time are recorded in the store while the log grows.',
+    'ms',
+  ),
+  'freshness.intervalMs': knob(
+    whole(1000, DAY_MS),
+    'Writes are counted by the counters outside the disk at most so often: what was written since can be rolled back.',
+    'ms',
+  ),
+  'store.mapBytes': knob(
+    whole(MIB, 1024 * 1024 * MIB),
+    'First size of the map of the store; it grows by itself.',
+    'bytes',
+  ),
+  'leases.defaultTtlMs': knob(whole(1000, 3650 * DAY_MS), 'TTL of tokens and leases that ask for none.', 'ms'),
+  'leases.maxTtlMs': knob(
+    whole(1000, 3650 * DAY_MS),
+    'Longest TTL that a mount without a limit of its own gives.',
+    'ms',
+  ),
+  'limits.bodyBytesMax': knob(whole(1024, 64 * MIB), 'Largest body of a request.', 'bytes'),
+  'limits.connectionCountMax': knob(whole(1, 65_536), 'Connections at once.'),
+  'limits.inFlightCountMax': knob(whole(1, 65_536), 'Requests under way at once; more are answered 503.'),
+  'limits.headersTimeoutMs': knob(
+    whole(100, 10 * MINUTE_MS),
+    'How long the head of a request may take to arrive.',
+    'ms',
+  ),
+  'limits.requestTimeoutMs': knob(whole(100, 60 * MINUTE_MS), 'How long a request may take.', 'ms'),
+  'limits.idleTimeoutMs': knob(whole(100, 60 * MINUTE_MS), 'How long a connection may stay without a request.', 'ms'),
+  'limits.drainMs': knob(whole(0, 10 * MINUTE_MS), 'How long a stop waits for requests under way.', 'ms'),
+  'debug.coreDumps': knob(flag(), 'Leaves core dumps and debuggers on: keys can be read from them.'),
 } as const satisfies Record<string, Knob<unknown>>;
 
 export type Key = keyof typeof KNOBS;
 type Read<K extends Key> = (typeof KNOBS)[K] extends Knob<infer T> ? T : never;
 export type Settings = { readonly [K in Key]: Read<K> };
 
-/** Keys that are sections: `{"audit": {"sync": "always"}}`. */
+/** Keys that are sections: `{"seal": {"tpm2": {"tcti": "…"}}}`. */
 const SECTIONS = new Set(
-  Object.keys(KNOBS)
-    .filter((key) => key.includes('.'))
-    .map((key) => key.slice(0, key.indexOf('.'))),
+  Object.keys(KNOBS).flatMap((key) => {
+    const parts = key.split('.').slice(0, -1);
+    return parts.map((_, at) => parts.slice(0, at + 1).join('.'));
+  }),
 );
 
 const isKey = (key: string): key is Key => Object.hasOwn(KNOBS, key);
 const isMap = (value: Value): value is { readonly [key: string]: Value } =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
+
+function flatten(map: { readonly [key: string]: Value }, prefix: string, source: string): [string, Value][] {
+  return Object.entries(map).flatMap(([name, value]): [string, Value][] => {
+    const key = `${prefix}${name}`;
+    if (!SECTIONS.has(key)) return [[key, value]];
+    if (isMap(value)) return flatten(value, `${key}.`, source);
+    throw new Fault('input.invalid', `${source}: ${key} must be an object`);
+  });
+}
 
 /**
  * Reads some knobs from what a file or the flags say.
@@ -128,14 +161,8 @@ const isMap = (value: Value): value is { readonly [key: string]: Value } =>
  */
 export function readKnobs(document: Value, source: string): Partial<Settings> {
   if (!isMap(document)) throw new Fault('input.invalid', `${source} must hold one object`);
-  const flat: [string, Value][] = [];
-  for (const [name, value] of Object.entries(document)) {
-    if (!SECTIONS.has(name)) flat.push([name, value]);
-    else if (isMap(value)) for (const [inner, one] of Object.entries(value)) flat.push([`${name}.${inner}`, one]);
-    else throw new Fault('input.invalid', `${source}: ${name} must be an object`);
-  }
   const settings: { [key: string]: unknown } = {};
-  for (const [key, value] of flat) {
+  for (const [key, value] of flatten(document, '', source)) {
     if (!isKey(key))
       throw new Fault('input.invalid', `${source}: there is no setting ${JSON.stringify(key.slice(0, 64))}`);
     settings[key] = readKnob(key, value, source);
@@ -144,8 +171,7 @@ export function readKnobs(document: Value, source: string): Partial<Settings> {
 }
 
 export function readKnob<K extends Key>(key: K, value: Value, source: string): Read<K> {
-  const knob: Knob<unknown> = KNOBS[key];
-  const read = knob.read(value);
-  if (read === undefined) throw new Fault('input.invalid', `${source}: ${key} ${knob.must}`);
+  const read = (KNOBS[key] as Knob<unknown>).read(value);
+  if (read === undefined) throw new Fault('input.invalid', `${source}: ${key} ${KNOBS[key].must}`);
   return read as Read<K>;
 }

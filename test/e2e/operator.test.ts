@@ -92,7 +92,7 @@ describe('holdfast slot', () => {
     expect(ok(`slot test ${id}`)).toMatch(/opens\s+true/);
     expect(ok(`slot remove ${id}`)).toContain('Success!');
     expect(ok('slot list')).not.toContain(id);
-    expect(holdfast('slot add tpm2')).toMatchObject({ code: 2, error: expect.stringContaining('not configured') });
+    expect(holdfast('slot add pkcs11')).toMatchObject({ code: 2, error: expect.stringContaining('not configured') });
     expect(holdfast('slot remove nothing')).toMatchObject({
       code: 2,
       error: expect.stringContaining('no slot of this id'),
