@@ -25,7 +25,9 @@ export const KEYRING_KEY: Uint8Array = Buffer.from('keyring', 'ascii');
 export const FRESHNESS_KEY: Uint8Array = Buffer.from('freshness', 'ascii');
 
 const VERDICTS: readonly Verdict[] = ['token', 'policy', 'allowed', 'needs-parameters'];
-const JOBS: readonly Job[] = ['boot', 'expiry', 'revocation', 'unmount', 'tidy', 'rotation', 'rewrap', 'audit', 'init'];
+const JOBS: readonly Job[] = [
+  ...(['boot', 'expiry', 'revocation', 'unmount', 'tidy', 'rotation', 'rewrap', 'audit', 'init', 'lease'] as const),
+];
 const PHASES = { request: 0, response: 1, note: 2 } as const;
 const CAPABILITY_BITS: Readonly<Record<number, Capability>> = {
   2: 'create',

@@ -85,7 +85,17 @@ export interface TypeDeclaration {
 }
 
 /** Work that the box does by itself. The table of jobs is fixed in core (core/spec/gate.md). */
-export type Job = 'boot' | 'expiry' | 'revocation' | 'unmount' | 'tidy' | 'rotation' | 'rewrap' | 'audit' | 'init';
+export type Job =
+  | 'boot'
+  | 'expiry'
+  | 'revocation'
+  | 'unmount'
+  | 'tidy'
+  | 'rotation'
+  | 'rewrap'
+  | 'audit'
+  | 'init'
+  | 'lease';
 
 // ------------------------------------------------------------------------------------------------ keyring
 

@@ -55,3 +55,18 @@ export function formatDuration(ms: number): string {
   if (hours > 0) return `${sign}${hours}h${minutes}m${seconds}`;
   return minutes > 0 ? `${sign}${minutes}m${seconds}` : `${sign}${seconds}`;
 }
+
+/** The warning about a time to live that was cut. Seconds. */
+export const capped = (ttl: number, maximum: number): string =>
+  `TTL of "${text(ttl)}" exceeded the effective max_ttl of "${text(maximum)}"; TTL value is capped accordingly`;
+
+/** Whole seconds in Go's form without its trailing zeros: `10h`, `1h30m`, `45s`. */
+function text(seconds: number): string {
+  const parts: (readonly [number, string])[] = [
+    [Math.floor(seconds / 3600), 'h'],
+    [Math.floor(seconds / 60) % 60, 'm'],
+    [seconds % 60, 's'],
+  ];
+  const shown = parts.filter(([count]) => count > 0).map(([count, unit]) => `${count}${unit}`);
+  return shown.join('') || '0s';
+}

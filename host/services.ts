@@ -12,6 +12,8 @@ import { kvV1 } from './engines/kv/v1.ts';
 import { kvV2 } from './engines/kv/v2.ts';
 import { systemEngine } from './engines/sys/engine.ts';
 import { Expiry } from './leases/expiry.ts';
+import { Leases } from './leases/leases.ts';
+import type { StepHook } from './leases/steps.ts';
 import { Dispatch } from './mounts/dispatch.ts';
 import { BUILTIN, type MountableType, Mounts } from './mounts/mounts.ts';
 import { Registry } from './mounts/registry.ts';
@@ -20,14 +22,21 @@ import { Policies } from './policies/store.ts';
 import type { Appliance } from './ports/appliance.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Counting } from './ports/counter.ts';
-import type { OperationContext } from './ports/engine.ts';
+import type { Engine, OperationContext } from './ports/engine.ts';
 import type { LeaseTime } from './ports/lease-time.ts';
+import type { Leases as LeasesPort } from './ports/leases.ts';
 import type { Random } from './ports/random.ts';
 import type { Store } from './ports/store.ts';
 import type { ValueMap } from './ports/value.ts';
 import { Secret } from './secret.ts';
 import { Tokens } from './tokens/tokens.ts';
 import { Wrapping } from './tokens/wrapping.ts';
+
+/** An engine beside those that every box has, and how it is mounted. */
+export interface MoreEngine {
+  readonly engine: Engine;
+  readonly mountable: MountableType;
+}
 
 export interface ServiceParts {
   readonly core: Core;
@@ -42,6 +51,17 @@ export interface ServiceParts {
   readonly ceremonies: boolean;
   readonly metrics: (services: Services) => { readonly text: string; readonly json: ValueMap };
   readonly openApi: (services: Services) => ValueMap;
+  /** Engines that need what only the composition names (adapters). They announce their lease backends here. */
+  readonly engines?: (services: {
+    readonly leases: LeasesPort;
+    readonly passwords: PasswordPolicies;
+  }) => readonly MoreEngine[];
+  /** Why nothing outside the box may be made or ended; undefined: it may. */
+  readonly held?: () => string | undefined;
+  /** Compositions of tests kill and fail at the steps of a lease's life. */
+  readonly leaseHook?: StepHook;
+  /** Milliseconds that a backend of leases has for one call; absent: 10,000. */
+  readonly leaseTimeoutMs?: number;
   /** Entries that one directory may have; absent: 100,000. */
   readonly directoryEntriesMax?: number;
 }
@@ -52,6 +72,7 @@ export interface Services {
   readonly policies: Policies;
   readonly mounts: Mounts;
   readonly expiry: Expiry;
+  readonly leases: Leases;
   readonly registry: Registry;
   readonly dispatch: Dispatch;
   /** What a new box begins with: built-in mounts and policies, a root token. */
@@ -73,10 +94,28 @@ const KV: MountableType = {
 export function buildServices(parts: ServiceParts): Services {
   const { core, store, audit, clock, lease, random } = parts;
   const barrier = new Barrier(core, store, lease, audit, parts.counting, parts.directoryEntriesMax);
-  const tokens = new Tokens(barrier);
+  const tokens: Tokens = new Tokens(barrier, (id) => leases.revokeOfToken(id));
   const policies = new Policies(barrier);
   const passwords = new PasswordPolicies(barrier, random, BUILTIN.sys);
-  const mounts = new Mounts(barrier, random, [KV]);
+  const leases: Leases = new Leases({
+    ...{ barrier, clock, random, tell: (note) => audit.tell(note) },
+    holder: async (token) => ({
+      ...(await tokens.holder(token)),
+      endMs: token.type === 'batch' ? token.expireMs : 0,
+    }),
+    mount: async (id) => {
+      const stored = await mounts.stored(id);
+      return stored === undefined ? undefined : { row: stored.row, info: stored.mount, live: !stored.mount.removing };
+    },
+    ttls: (mount) => mounts.ttls(mount),
+    held: parts.held ?? (() => undefined),
+    swept: () => mounts.resume(),
+    hook: parts.leaseHook,
+    timeoutMs: parts.leaseTimeoutMs,
+  });
+  const more = parts.engines?.({ leases, passwords }) ?? [];
+  const mountable = [KV, ...more.map((one) => one.mountable)];
+  const mounts: Mounts = new Mounts(barrier, random, mountable, (mount, wait) => leases.leave(mount, wait));
   const wrapping = new Wrapping(barrier, tokens);
   const expiry = new Expiry(barrier, clock, ({ kind, count }) =>
     audit.tell({ event: `expiry.${kind}`, data: { count } }),
@@ -87,6 +126,7 @@ export function buildServices(parts: ServiceParts): Services {
     'kvVersion',
     versionEnder(barrier, (id) => mounts.byId(id)),
   );
+  expiry.handleGroup('lease', (dues) => leases.due(dues));
   const ttls = (context: OperationContext) => mounts.ttls(context.mount);
   const method = tokenMethod({
     tokens,
@@ -96,16 +136,16 @@ export function buildServices(parts: ServiceParts): Services {
     maxTtl: (context) => ttls(context).maxTtl,
   });
   const system = systemEngine({
-    ...{ core, barrier, random, log: audit, mounts, policies, passwords, tokens, wrapping },
+    ...{ core, barrier, random, log: audit, mounts, policies, passwords, tokens, wrapping, leases },
     appliance: parts.appliance,
     ceremonies: parts.ceremonies,
     metrics: () => parts.metrics(services),
     openApi: () => parts.openApi(services),
   });
-  const registry = new Registry(core, [system, cubbyhole, method, kvV1, kvV2]);
+  const registry = new Registry(core, [system, cubbyhole, method, kvV1, kvV2, ...more.map(({ engine }) => engine)]);
   const dispatch = new Dispatch({ barrier, audit, registry, mounts, tokens, wrapping, lease });
   const services: Services = {
-    ...{ barrier, tokens, policies, mounts, expiry, registry, dispatch },
+    ...{ barrier, tokens, policies, mounts, expiry, leases, registry, dispatch },
     found: ({ secretMount }) =>
       barrier.job('init', undefined, async (grant) => {
         await mounts.found(grant, secretMount);
@@ -121,13 +161,14 @@ export function buildServices(parts: ServiceParts): Services {
     async open() {
       await mounts.load();
       await policies.load();
-      await mounts.resume();
+      await leases.open();
       expiry.start();
       dispatch.open();
     },
     async close() {
       await dispatch.close();
       await expiry.stop();
+      await leases.close();
     },
   };
   return services;

@@ -7,6 +7,7 @@ import {
   SEALED,
   TABLE_ACCESSOR,
   TABLE_EXPIRY,
+  TABLE_LEASE,
   TABLE_TOKEN,
   TABLE_WRAP,
   VERDICT_ALLOWED,
@@ -39,7 +40,7 @@ const TOKENS: u32 =
   (1 << 7) |
   (1 << TABLE_EXPIRY) |
   (1 << TABLE_WRAP) |
-  (1 << 12) |
+  (1 << TABLE_LEASE) |
   (1 << 13);
 const POLICY_AND_MOUNT: u32 = (1 << 9) | (1 << 10);
 const JOBS = memory.data<u32>([
@@ -52,8 +53,9 @@ const JOBS = memory.data<u32>([
   TOKENS | POLICY_AND_MOUNT, // rewrap
   1 << 13, // audit
   TOKENS | POLICY_AND_MOUNT, // init
+  (1 << TABLE_LEASE) | (1 << TABLE_EXPIRY), // lease
 ]);
-const JOB_COUNT: u32 = 9;
+const JOB_COUNT: u32 = 10;
 
 /** IN: the mount's id, if `withMount`. Results: grant number (2 words). Open at once: a job leaves its leaves itself. */
 export function systemGrant(job: u32, withMount: bool, nowMs: f64, deadlineMs: f64): u32 {

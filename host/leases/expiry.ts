@@ -6,6 +6,7 @@ import type { Barrier } from '../barrier/barrier.ts';
 import { type ExpiryKind, KINDS } from '../barrier/expiry-row.ts';
 import { isFault } from '../fault.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
+import type { Row } from '../ports/store.ts';
 
 /** Due rows that one run takes before others have their turn. */
 const RUN_ROWS = 256;
@@ -22,6 +23,9 @@ export interface Due {
 /** Ends one thing, and deletes the due row in its commit. A fault leaves the row: it is tried again. */
 export type Ender = (due: Due) => Promise<void>;
 
+/** The same for all of a kind that one run finds due: it deletes their rows and waits for nothing outside. */
+export type GroupEnder = (dues: readonly Due[]) => Promise<void>;
+
 export interface ExpiryReport {
   readonly kind: ExpiryKind;
   readonly count: number;
@@ -31,6 +35,7 @@ export class Expiry {
   readonly #barrier: Barrier;
   readonly #clock: Clock;
   readonly #enders = new Map<number, { readonly kind: ExpiryKind; readonly end: Ender }>();
+  readonly #groupEnders = new Map<number, GroupEnder>();
   readonly #report: (report: ExpiryReport) => void;
   #timer: Timer | undefined;
   #running: Promise<void> | undefined;
@@ -46,6 +51,11 @@ export class Expiry {
 
   handle(kind: ExpiryKind, end: Ender): void {
     this.#enders.set(KINDS[kind], { kind, end });
+  }
+
+  /** The ender leaves its own leaves. */
+  handleGroup(kind: ExpiryKind, end: GroupEnder): void {
+    this.#groupEnders.set(KINDS[kind], end);
   }
 
   get stuck(): number {
@@ -82,14 +92,13 @@ export class Expiry {
     now.writeBigUInt64BE(BigInt(lease.nowMs() + 1));
     const due = [...store.range('expiry', { to: now, limit: RUN_ROWS })];
     const counts = new Map<ExpiryKind, number>();
-    let stuck = 0;
+    let stuck = await this.#endGroups(due);
     for (const { key, value } of due) {
       if (!this.#open) return false;
       const ender = this.#enders.get(key[8] ?? 0);
       if (ender === undefined) continue;
-      const at = Buffer.from(key);
       try {
-        await ender.end({ key, row: value, atMs: Number(at.readBigUInt64BE()), id: at.subarray(9) });
+        await ender.end(dueOf(key, value));
         counts.set(ender.kind, (counts.get(ender.kind) ?? 0) + 1);
       } catch (error) {
         // Somebody else ended it, or the medium is in trouble: the row is still there and is tried again.
@@ -101,4 +110,25 @@ export class Expiry {
     for (const [kind, count] of counts) this.#report({ kind, count });
     return due.length === RUN_ROWS && stuck === 0;
   }
+
+  /** @returns how many could not be ended */
+  async #endGroups(due: readonly Row[]): Promise<number> {
+    let stuck = 0;
+    for (const [kind, end] of this.#groupEnders) {
+      const own = due.filter(({ key }) => key[8] === kind).map(({ key, value }) => dueOf(key, value));
+      if (own.length === 0 || !this.#open) continue;
+      try {
+        await end(own);
+      } catch (error) {
+        if (!isFault(error)) throw error;
+        stuck += own.length;
+      }
+    }
+    return stuck;
+  }
+}
+
+function dueOf(key: Uint8Array, row: Uint8Array): Due {
+  const at = Buffer.from(key);
+  return { key, row, atMs: Number(at.readBigUInt64BE()), id: at.subarray(9) };
 }

@@ -20,12 +20,11 @@ import { parseFields } from './fields.ts';
 import { helpOf } from './help.ts';
 import type { MountRecord, Mounts } from './mounts.ts';
 import type { Registry } from './registry.ts';
+import { isRevocation } from './revocation.ts';
 import type { Routed } from './router.ts';
 
 /** Path of the operation that decides about paths which no mount or engine has: the token counts, nothing else. */
 const ABSENT_PATH = 'sys/internal/absent';
-/** What runs on the space kept back, when the log or the disk is full. */
-const REVOCATION = /^auth\/token\/revoke(-self|-accessor|-orphan)?$/;
 const UNWRAP_PATH = 'sys/wrapping/unwrap';
 const ATTEMPTS_MAX = 3;
 const TOKENS_KEPT = 4096;
@@ -197,7 +196,7 @@ export class Dispatch implements Dispatcher {
       body: request.body,
       peer: request.peer,
       wrapTtl: request.wrapTtl,
-      urgent: request.path.startsWith('auth/token/') && REVOCATION.test(request.path),
+      urgent: isRevocation(request.path),
       clear,
     };
   }

@@ -74,6 +74,15 @@ export function decodeMount(payload: Uint8Array): MountRecord {
   };
 }
 
+/**
+ * Ends what lives outside and was made below a mount (leases).
+ *
+ * @param wait  until all of it is gone, or what is in its way is thrown
+ * @returns false: something is left, and goes on ending
+ * @throws Fault of a backend that could not be asked, if it was to wait
+ */
+export type Leave = (mount: MountInfo, wait: boolean) => Promise<boolean>;
+
 export interface NewMount {
   readonly path: string;
   readonly type: string;
@@ -88,11 +97,13 @@ export class Mounts {
   readonly #barrier: Barrier;
   readonly #random: Random;
   readonly #types: ReadonlyMap<string, MountableType>;
+  readonly #leave: Leave;
   #byId = new Map<string, MountRecord>();
 
-  constructor(barrier: Barrier, random: Random, types: readonly MountableType[]) {
+  constructor(barrier: Barrier, random: Random, types: readonly MountableType[], leave: Leave = async () => true) {
     this.#barrier = barrier;
     this.#random = random;
+    this.#leave = leave;
     this.#types = new Map(types.map((type) => [type.type, type]));
   }
 
@@ -114,7 +125,17 @@ export class Mounts {
 
   /** Finishes removals that were under way; after the log runs. */
   async resume(): Promise<void> {
-    for (const mount of this.#byId.values()) if (mount.removing) await this.#empty(mount);
+    for (const mount of this.#byId.values()) {
+      if (mount.removing && (await this.#leave(mount, false))) await this.#empty(mount);
+    }
+  }
+
+  /** A mount as its row stands now, being removed or not. */
+  async stored(id: string): Promise<{ readonly row: Uint8Array; readonly mount: MountRecord } | undefined> {
+    const opened = await this.#barrier.job('boot', undefined, (grant) =>
+      this.#barrier.open(grant, 'mount', Buffer.from(id, 'hex')),
+    );
+    return opened === undefined ? undefined : { row: opened.row, mount: decodeMount(opened.payload) };
   }
 
   byId(id: string): MountRecord | undefined {
@@ -182,7 +203,8 @@ export class Mounts {
     const first = path.split('/')[0] ?? '';
     if (['sys', 'cubbyhole', 'auth', 'identity'].includes(first))
       throw new Fault('input.invalid', `cannot mount "${path}"`);
-    for (const other of this.list()) {
+    // One that is being removed holds its path until what was made below it is gone.
+    for (const other of this.#byId.values()) {
       if (other.id === moving?.id) continue;
       if (other.path.startsWith(path) || path.startsWith(other.path)) {
         throw new Fault('input.invalid', `path is already in use at ${other.path}`);
@@ -219,32 +241,61 @@ export class Mounts {
     return found.coreType(options);
   }
 
+  /**
+   * Gives a mount another path. Its leases end first: their ids name the old one.
+   *
+   * @throws Fault `input.invalid` in Vault's words; what ending the leases throws: then nothing has moved
+   */
   async move(grant: number, from: string, to: string): Promise<void> {
     const source = mountPath(from);
     const target = mountPath(to);
-    await this.#barrier.inLine('mounts', async () => {
+    const check = (): MountRecord => {
       const mount = this.at(source);
       if (mount === undefined) throw new Fault('input.invalid', `no matching mount at "${source}"`);
       if (mount.builtin) throw new Fault('input.invalid', `cannot remount "${source}"`);
       this.#checkPath(target, mount);
+      return mount;
+    };
+    // Not in line: a dead backend holds up no other mount.
+    await this.#leave(check(), true);
+    await this.#barrier.inLine('mounts', async () => {
+      const mount = check();
       await this.#save(grant, { ...mount, path: target });
+      // What was made between the two.
+      await this.#leave(mount, false);
     });
   }
 
-  /** Removes a mount with all that is in it: first nothing reaches it any more, durable; then its rows go. */
+  /**
+   * Removes a mount with all that is in it: first nothing reaches it any more, durable; then its leases end; then its rows
+   * go.
+   *
+   * @throws Fault `database.unreachable`, `lease.held` its leases do not end now: it is out of reach, and goes when they have
+   */
   async disable(grant: number, path: string): Promise<void> {
     const whole = mountPath(path);
     const mount = this.at(whole);
     if (mount?.builtin === true || /^(sys|cubbyhole|identity)\//.test(whole)) {
       throw new Fault('input.invalid', `cannot unmount "${whole}"`);
     }
-    if (mount === undefined) return;
-    const removing: MountRecord = { ...mount, removing: true };
-    await this.#barrier.inLine('mounts', () => this.#save(grant, removing));
+    const leaving = mount ?? [...this.#byId.values()].find((one) => one.removing && one.path === whole);
+    if (leaving === undefined) return;
+    const removing: MountRecord = { ...leaving, removing: true };
+    if (!leaving.removing) await this.#barrier.inLine('mounts', () => this.#save(grant, removing));
+    // Its storage says how to end what it made: it stays until that is gone.
+    if (!(await this.#leave(removing, true))) {
+      throw new Fault('database.unreachable', `${whole} is being removed: its leases are still ending`);
+    }
     await this.#empty(removing);
   }
 
-  async #empty(mount: MountRecord): Promise<void> {
+  #empty(mount: MountRecord): Promise<void> {
+    return this.#barrier.inLine(`mounts/${mount.id}`, async () => {
+      if (this.#byId.get(mount.id)?.removing === true) await this.#emptyOnce(mount);
+    });
+  }
+
+  async #emptyOnce(mount: MountRecord): Promise<void> {
     const { core } = this.#barrier;
     await this.#barrier.job('unmount', mount.id, async (grant) => {
       const view = this.#barrier.view(grant, mount.id);

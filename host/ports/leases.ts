@@ -18,7 +18,7 @@ export interface NewLease<T> {
   /** All that the engine needs to end the credential, and to find it: sealed, durable before `create` runs. */
   readonly undo: ValueMap;
   /**
-   * Makes the credential outside. When it throws `database.exists` the intent is dropped and nobody is touched; any other
+   * Makes the credential outside; it has settled, one way or the other, within twice `timeoutMs`. When it throws `database.exists` the intent is dropped and nobody is touched; any other
    * fault leaves the intent, which undoes whatever came of it.
    */
   readonly create: (lease: LeaseTimes) => Promise<T>;
@@ -40,7 +40,7 @@ export interface MadeLease<T> {
 export interface Leases {
   /**
    * @throws Fault `token.invalid` the token is being revoked; `lease.held` the box is held or time is not believed: no
-   *         dynamic credential is issued; what `create` throws
+   *         dynamic credential is issued; `input.too-large` `undo` has more than 64 KiB; what `create` throws
    */
   issue<T>(wanted: NewLease<T>): Promise<MadeLease<T>>;
   /** The engine of a core type ends and renews what it issued. Called once a type, before the first unseal. */
@@ -56,6 +56,7 @@ export interface Undo {
 /** The engine's storage and mount, for work that the box does by itself. */
 export interface BackendContext {
   readonly mount: MountInfo;
+  /** The mount's whole storage, for the time of the call. */
   readonly view: View;
   /** Of NewLease. */
   readonly backend: string;
@@ -73,8 +74,13 @@ export interface LeaseBackend {
   remains(context: BackendContext, items: readonly Undo[]): Promise<readonly boolean[]>;
   /** Tells the server the new end of a credential, where it keeps one. */
   renew(context: BackendContext, item: Undo, expireWallMs: number): Promise<void>;
-  /** Names on the server with this box's prefix that none of `known` explains: `leases reconcile`. */
-  strangers(context: BackendContext, known: readonly Undo[]): Promise<readonly string[]>;
+  /**
+   * Names on the server with this box's prefix that none of `known` explains: `lease reconcile`.
+   *
+   * @param known  every lease and intent of the backend, read from the store while it is iterated: hold the server's names,
+   *               not these
+   */
+  strangers(context: BackendContext, known: AsyncIterable<Undo>): Promise<readonly string[]>;
   /** Backends of a mount, by name. */
   backends(context: Pick<BackendContext, 'mount' | 'view'>): readonly string[];
 }

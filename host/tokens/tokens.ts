@@ -6,6 +6,7 @@ import { throughCore } from '../barrier/fault.ts';
 import { recordsBelow } from '../barrier/view.ts';
 import { Fault } from '../fault.ts';
 import type { Due } from '../leases/expiry.ts';
+import type { TokenInfo } from '../ports/engine.ts';
 import type { Expectation, Put } from '../ports/store.ts';
 import { decodeToken, encodeToken, type TokenRecord } from './row.ts';
 
@@ -27,13 +28,17 @@ export interface FoundToken {
   readonly opened: OpenedRow;
 }
 
+const gone = (): Fault => new Fault('token.invalid', 'permission denied');
 const bytesOf = (id: string): Buffer => Buffer.from(id, 'hex');
 
 export class Tokens {
   readonly #barrier: Barrier;
+  readonly #ended: (id: string) => Promise<void>;
 
-  constructor(barrier: Barrier) {
+  /** @param ended  ends what else ends with a token (its leases), before its row goes; the token is marked by then */
+  constructor(barrier: Barrier, ended: (id: string) => Promise<void> = async () => {}) {
     this.#barrier = barrier;
+    this.#ended = ended;
   }
 
   // ------------------------------------------------------------------------------------------ making
@@ -160,6 +165,20 @@ export class Tokens {
     return found.sort((a, b) => (a < b ? -1 : 1));
   }
 
+  /**
+   * The row that a lease of a token depends on: its own, or a batch token's parent's.
+   *
+   * @throws Fault `token.invalid` it is gone, over or being revoked
+   */
+  async holder(token: TokenInfo): Promise<{ readonly id: string; readonly row: Uint8Array | undefined }> {
+    const id = token.type === 'batch' ? (token.parentId ?? '') : token.id;
+    if (token.type === 'batch' && token.expireMs <= this.#barrier.lease.nowMs()) throw gone();
+    if (id === '') return { id, row: undefined };
+    const found = await this.#barrier.job('revocation', undefined, (grant) => this.byId(grant, id));
+    if (found === undefined) throw gone();
+    return { id, row: found.opened.row };
+  }
+
   // ------------------------------------------------------------------------------------------ changing
 
   /** Puts another record in the place of a token's; its expiry row moves along. @throws Fault `store.conflict` */
@@ -242,6 +261,7 @@ export class Tokens {
 
   /** Removes a marked token whose children are gone. */
   async #remove(grant: number, id: string): Promise<void> {
+    await this.#ended(id);
     await this.#emptyCubbyhole(grant, id);
     const key = bytesOf(id);
     const found = this.#open(grant, id);

@@ -1,4 +1,5 @@
 /** How long tokens live: plain arithmetic on seconds and milliseconds. */
+import { capped } from '../duration.ts';
 
 export interface TtlRequest {
   /** Seconds; undefined: not stated. */
@@ -13,20 +14,6 @@ export interface TtlRequest {
 export interface TtlDecision {
   readonly ttl: number;
   readonly warnings: readonly string[];
-}
-
-export const capped = (ttl: number, maximum: number): string =>
-  `TTL of "${text(ttl)}" exceeded the effective max_ttl of "${text(maximum)}"; TTL value is capped accordingly`;
-
-/** Whole seconds in Go's form without its trailing zeros: `10h`, `1h30m`, `45s`. */
-function text(seconds: number): string {
-  const parts: (readonly [number, string])[] = [
-    [Math.floor(seconds / 3600), 'h'],
-    [Math.floor(seconds / 60) % 60, 'm'],
-    [seconds % 60, 's'],
-  ];
-  const shown = parts.filter(([count]) => count > 0).map(([count, unit]) => `${count}${unit}`);
-  return shown.join('') || '0s';
 }
 
 /** The time to live of a token that is made now. */

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { encodeDeclarations } from '../../core/declare.ts';
 import { encodeParameters } from '../../core/parameters.ts';
+import * as leaseRows from '../../host/leases/row.ts';
 import { encodePolicy } from '../../host/policies/encode.ts';
 import { parsePolicy } from '../../host/policies/parse.ts';
 import * as twin from '../reference/keys.ts';
@@ -100,6 +101,40 @@ test('names.md', () => {
   expect(hex(core.out(16))).toBe(says('token row'));
   core.call('blindKey', 9, core.put(Buffer.from('reader')));
   expect(hex(core.out(16))).toBe(says('policy'));
+});
+
+test('lease.md', () => {
+  const says = examples('lease');
+  const hash = (name: string): Buffer => twin.hmac(range(0x40, 32), Buffer.of(12), Buffer.from(name)).subarray(0, 16);
+  const lease = `db/creds/app/${'A'.repeat(24)}`;
+  const directory = hash('dir:db/creds/app');
+  const [entry, lane] = [hash(`lease:${lease}`), hash(`lane:${'0'.repeat(31)}8/pg`)];
+  expect([directory, entry, lane].map(hex)).toEqual([says('directory'), says('entry'), says('lane')]);
+  const joined = (...parts: readonly Uint8Array[]): string => hex(Buffer.concat(parts));
+  expect(joined(Buffer.from('L'), hash('dir:db/creds'), Buffer.of(1), directory)).toBe(says('directory row'));
+  expect(joined(Buffer.from('L'), directory, Buffer.of(2), entry)).toBe(says('lease row'));
+  expect(joined(Buffer.from('T'), id(7), directory, entry)).toBe(says('token row'));
+  expect(joined(Buffer.from('I'), entry)).toBe(says('intent row'));
+  expect(joined(Buffer.from('Q'), lane, twin.u64(NOW), directory, entry)).toBe(says('queued row'));
+  const core = new RawCore();
+  core.put(range(0, 4096));
+  core.call('poolFill');
+  core.put(id(9));
+  core.call('createKeyring', NOW);
+  const keys = new leaseRows.LeaseKeys({
+    blindKey: (_table, name) => {
+      expect(core.call('blindKey', 12, core.put(Buffer.from(name)))).toBe(0);
+      return core.out(16);
+    },
+  });
+  expect(hex(keys.lease(lease))).toBe(says('lease row'));
+  expect(hex(keys.directoryRow('db/creds/app'))).toBe(says('directory row'));
+  expect(hex(keys.intent(lease))).toBe(says('intent row'));
+  expect(hex(leaseRows.tokenKey(hex(id(7)), directory, entry))).toBe(says('token row'));
+  expect(hex(leaseRows.queueKey({ lane, nextMs: NOW, directory, entry }))).toBe(says('queued row'));
+  const queued = { sinceMs: NOW, reason: 'revoked', attempts: 0, fault: '' };
+  expect(hex(leaseRows.encodeQueued(queued))).toBe(says('queued payload'));
+  expect(leaseRows.decodeQueued(Buffer.from(says('queued payload'), 'hex'))).toEqual(queued);
 });
 
 test('keyring.md', () => {

@@ -141,8 +141,8 @@ const J_NAMES = memory.data<u8>([
   4, 98, 111, 111, 116, 0, 0, 0, 0, 0, 0, 0, 6, 101, 120, 112, 105, 114, 121, 0, 0, 0, 0, 0, 10, 114, 101, 118, 111, 99,
   97, 116, 105, 111, 110, 0, 7, 117, 110, 109, 111, 117, 110, 116, 0, 0, 0, 0, 4, 116, 105, 100, 121, 0, 0, 0, 0, 0, 0,
   0, 8, 114, 111, 116, 97, 116, 105, 111, 110, 0, 0, 0, 6, 114, 101, 119, 114, 97, 112, 0, 0, 0, 0, 0, 5, 97, 117, 100,
-  105, 116, 0, 0, 0, 0, 0, 0, 4, 105, 110, 105, 116, 0, 0, 0, 0, 0, 0, 0,
-]); // boot expiry revocation unmount tidy rotation rewrap audit init, 12 bytes each
+  105, 116, 0, 0, 0, 0, 0, 0, 4, 105, 110, 105, 116, 0, 0, 0, 0, 0, 0, 0, 5, 108, 101, 97, 115, 101, 0, 0, 0, 0, 0, 0,
+]); // boot expiry revocation unmount tidy rotation rewrap audit init lease, 12 bytes each
 
 function capabilityName(bit: u32): usize {
   return bit == 0 ? C_HELP : C_NAMES + <usize>(ctz<u32>(bit) - 1) * 8;

@@ -1,5 +1,6 @@
 /** Looking up, renewing and revoking tokens: one's own, a given one, or that of an accessor. */
 import { retry } from '../../barrier/barrier.ts';
+import { capped } from '../../duration.ts';
 import { Fault } from '../../fault.ts';
 import type { Answer, Field, Operation, OperationContext, TableDeclarations } from '../../ports/engine.ts';
 import type { LeaseTime } from '../../ports/lease-time.ts';
@@ -7,7 +8,7 @@ import type { ValueMap } from '../../ports/value.ts';
 import { timestampNanos, timestampSeconds } from '../../timestamp.ts';
 import type { TokenRecord } from '../../tokens/row.ts';
 import type { FoundToken, Tokens } from '../../tokens/tokens.ts';
-import { capped, renewedExpiry } from '../../tokens/ttl.ts';
+import { renewedExpiry } from '../../tokens/ttl.ts';
 import { authOf } from './create.ts';
 
 const TOKEN: Field = { type: 'string', description: 'The token.', secret: true };

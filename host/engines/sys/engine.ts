@@ -2,6 +2,7 @@
 import type { Core } from '../../../core/types.ts';
 import type { AuditLog } from '../../audit/index.ts';
 import type { Barrier } from '../../barrier/barrier.ts';
+import type { Leases } from '../../leases/leases.ts';
 import type { Mounts } from '../../mounts/mounts.ts';
 import type { PasswordPolicies } from '../../policies/password-store.ts';
 import type { Policies } from '../../policies/store.ts';
@@ -14,6 +15,7 @@ import type { Tokens } from '../../tokens/tokens.ts';
 import type { Wrapping } from '../../tokens/wrapping.ts';
 import { auditOperations } from './audit.ts';
 import { keyOperations } from './keys.ts';
+import { leaseOperations } from './leases.ts';
 import { MountOperations } from './mounts.ts';
 import { passwordOperations } from './passwords.ts';
 import { capabilityOperations, policyOperations } from './policies.ts';
@@ -30,6 +32,7 @@ export interface SystemParts {
   readonly passwords: PasswordPolicies;
   readonly tokens: Tokens;
   readonly wrapping: Wrapping;
+  readonly leases: Leases;
   readonly appliance: () => Appliance;
   /** Prometheus text and its fields. */
   readonly metrics: () => { readonly text: string; readonly json: ValueMap };
@@ -120,6 +123,7 @@ export function systemEngine(parts: SystemParts): Engine {
       ...passwordOperations(parts.passwords),
       ...capabilityOperations(parts.core, parts.tokens),
       ...wrappingOperations(parts.wrapping),
+      ...leaseOperations(parts.leases, parts.barrier.lease),
       ...auditOperations(parts.log),
       ...toolOperations(parts.random),
     ],

@@ -122,6 +122,7 @@ describe('a leaf', () => {
       'rewrap',
       'audit',
       'init',
+      'lease',
     ];
     for (const job of jobs) {
       const grant = box.core.systemGrant(job, job === 'tidy' ? id(2) : undefined, NOW, NOW + 1000);

@@ -337,7 +337,7 @@ describe('inside a grant', () => {
     const box = new RawBox();
     const [job, bare] = [box.job(0, id(2)), box.job()];
     const long = text(`a${'/a'.repeat(40)}`);
-    expect(box.call('systemGrant', 9, 0, NOW, NOW)).toBe(BAD);
+    expect(box.call('systemGrant', 10, 0, NOW, NOW)).toBe(BAD);
     box.put(id(77));
     expect(box.call('systemGrant', 0, 1, NOW, NOW)).toBe(NO_MOUNT);
     for (const name of ['locate', 'open', 'sealRecord', 'locateNames', 'openName', 'nameKey', 'sealName'])

@@ -15,7 +15,7 @@ import { Freshness } from '../../../host/seal/freshness.ts';
 import { KeyfileSlot } from '../../../host/seal/keyfile/keyfile.ts';
 import { boxLog } from '../../../host/seal/log.ts';
 import { ShamirSlot } from '../../../host/seal/shamir/shamir.ts';
-import { buildServices, type Services } from '../../../host/services.ts';
+import { buildServices, type ServiceParts, type Services } from '../../../host/services.ts';
 import { openLmdbStore } from '../../../host/store/lmdb/open.ts';
 import { type SystemClock, systemClock } from '../../../host/system/clock.ts';
 import { files } from '../../../host/system/files.ts';
@@ -58,6 +58,7 @@ export async function assemble(
   log: LogFiles = logFiles,
   directoryEntriesMax?: number,
   segmentBytes = 1024 * 1024,
+  more: Partial<ServiceParts> = {},
 ): Promise<Assembled> {
   const lock = lockFolder(data);
   const core = loadCore({ wasm: readFileSync('dist/core.wasm'), random: (length) => systemRandom.bytes(length) });
@@ -75,6 +76,7 @@ export async function assemble(
     metrics: () => ({ text: '', json: {} }),
     openApi: () => ({}),
     ...(directoryEntriesMax === undefined ? {} : { directoryEntriesMax }),
+    ...more,
   });
   const box = new Box({
     ...{ core, store, freshness, counters, clock, lease, random: systemRandom },
@@ -97,6 +99,37 @@ export async function assemble(
   };
 }
 
+/** Timers that also go off when time is moved past them. */
+class SkippedTimers {
+  readonly #real: SystemClock;
+  readonly #nowMs: () => number;
+  readonly #waiting = new Map<() => void, number>();
+
+  constructor(real: SystemClock, nowMs: () => number) {
+    this.#real = real;
+    this.#nowMs = nowMs;
+  }
+
+  after(delayMs: number, job: () => void): { cancel(): void } {
+    const once = (): void => {
+      timer.cancel();
+      if (this.#waiting.delete(once)) job();
+    };
+    const timer = this.#real.after(delayMs, once);
+    this.#waiting.set(once, this.#nowMs() + delayMs);
+    return {
+      cancel: () => {
+        timer.cancel();
+        this.#waiting.delete(once);
+      },
+    };
+  }
+
+  look(): void {
+    for (const [once, dueMs] of [...this.#waiting]) if (dueMs <= this.#nowMs()) once();
+  }
+}
+
 /** Sends a request as the api would. */
 export function sender(services: Services, root: () => string): WholeBox['send'] {
   return (verb, path, body = {}, token = root(), more = {}) =>
@@ -111,16 +144,19 @@ export function sender(services: Services, root: () => string): WholeBox['send']
 /**
  * @param log  what the audit log writes to
  * @param directoryEntriesMax  entries that a directory may have
+ * @param more  what the composition adds (engines), or replaces
  */
 export async function wholeBox(
   log: LogFiles = logFiles,
   directoryEntriesMax?: number,
   segmentBytes?: number,
+  more: Partial<ServiceParts> = {},
 ): Promise<WholeBox> {
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-box-'));
   const data = join(scratch, 'data');
   let skipped = 0;
   const real = systemClock();
+  const timers = new SkippedTimers(real, () => real.bootMs() + skipped);
   const clock: SystemClock = {
     bootId: real.bootId,
     reasons: real.reasons,
@@ -128,11 +164,11 @@ export async function wholeBox(
     wallMs: () => real.wallMs() + skipped,
     bootMs: () => real.bootMs() + skipped,
     wallNanos: () => real.wallNanos(),
-    after: (delayMs, job) => real.after(delayMs, job),
+    after: (delayMs, job) => timers.after(delayMs, job),
     sleep: (delayMs) => real.sleep(delayMs),
   };
   const put = (): Promise<Assembled> =>
-    assemble(data, join(scratch, 'keyfile'), clock, log, directoryEntriesMax, segmentBytes);
+    assemble(data, join(scratch, 'keyfile'), clock, log, directoryEntriesMax, segmentBytes, more);
   let now = await put();
   const { rootToken, shares } = await now.box.initialise({ shares: 1, threshold: 1, keyfile: true });
   const root = Buffer.from(rootToken.bytes).toString();
@@ -159,6 +195,7 @@ export async function wholeBox(
     share: Buffer.from(shares[0]?.bytes ?? []),
     skip: (ms) => {
       skipped += ms;
+      timers.look();
     },
     ok: async (...args) => {
       const outbound = await send(...args);

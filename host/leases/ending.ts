@@ -1,0 +1,273 @@
+/** Ending one batch of what is queued: the backend ends it, is asked whether it is gone, and only then the rows go. */
+import { retry } from '../barrier/barrier.ts';
+import type { BackendContext, Ended, LeaseBackend, Undo } from '../ports/leases.ts';
+import type { Put } from '../ports/store.ts';
+import { backoffMs, sentenceOf, within } from './deadline.ts';
+import type { Backends, LeaseParts } from './parts.ts';
+import * as rows from './row.ts';
+import type { Steps } from './steps.ts';
+import type { FoundLease, LeaseTable } from './table.ts';
+
+/** Credentials of one call at most, whatever the backend takes: their rows go in one commit. */
+export const BATCH_MAX = 256;
+
+export interface Where {
+  /** Path. */
+  readonly mount: string;
+  readonly backend: string;
+  readonly server: LeaseBackend;
+}
+
+export interface Failure {
+  readonly entry: Uint8Array;
+  readonly fault: string;
+}
+
+export interface Batch {
+  /** Undefined: nobody can end it now. */
+  readonly where: Where | undefined;
+  /** @returns what could not be ended. @throws what the backend as a whole throws: all of it is tried again */
+  readonly run: () => Promise<readonly Failure[]>;
+}
+
+type Call = <T>(work: (context: BackendContext) => Promise<T>) => Promise<T>;
+interface Failed {
+  readonly item: Queued;
+  readonly fault: string;
+}
+
+interface Queued {
+  readonly key: Uint8Array;
+  readonly parsed: rows.QueuedKey;
+  readonly queued: rows.QueuedRecord;
+  readonly undo: Undo;
+  readonly lease?: FoundLease;
+  readonly intent?: rows.IntentRecord;
+}
+
+export class Ending {
+  readonly #parts: LeaseParts;
+  readonly #table: LeaseTable;
+  readonly #steps: Steps;
+  readonly #backends: Backends;
+  readonly #timeoutMs: number;
+
+  constructor(parts: LeaseParts, table: LeaseTable, steps: Steps, backends: Backends, timeoutMs: number) {
+    this.#parts = parts;
+    this.#table = table;
+    this.#steps = steps;
+    this.#backends = backends;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  get #now(): number {
+    return this.#parts.barrier.lease.nowMs();
+  }
+
+  // ------------------------------------------------------------------------------------------ one batch
+
+  /** @param keys  of one lane: leases alone or intents alone. @returns undefined if none of them names anything any more */
+  async prepare(keys: readonly Uint8Array[]): Promise<Batch | undefined> {
+    const { found, stale } = await this.#read(keys);
+    if (stale.length > 0) {
+      await this.#steps.durable('queue.clear', { puts: stale.map((key) => ({ table: 'lease', key })), urgent: true });
+    }
+    const [first] = found;
+    const subject = first?.lease?.record ?? first?.intent;
+    if (first === undefined || subject === undefined) return undefined;
+    const mount = await this.#parts.mount(subject.mount);
+    const server = mount === undefined ? undefined : this.#backends.get(mount.info.coreType);
+    if (mount === undefined || server === undefined) {
+      const fault =
+        mount === undefined ? 'its mount is gone' : `no engine of this box ends credentials of ${mount.info.path}`;
+      return { where: undefined, run: () => this.#later(found.map((item) => ({ item, fault }))) };
+    }
+    const where: Where = { mount: mount.info.path, backend: subject.backend, server };
+    const call: Call = (work) =>
+      this.#parts.barrier.job('lease', subject.mount, (grant) =>
+        within(this.#parts.clock, this.#timeoutMs, `the backend ${subject.backend}`, () =>
+          work({
+            mount: mount.info,
+            view: this.#parts.barrier.view(grant, subject.mount),
+            backend: subject.backend,
+            timeoutMs: this.#timeoutMs,
+          }),
+        ),
+      );
+    const run = (): Promise<readonly Failure[]> =>
+      first.lease === undefined ? this.#undoIntents(found, server, call) : this.#endLeases(found, server, call);
+    return { where, run };
+  }
+
+  async #read(keys: readonly Uint8Array[]): Promise<{ readonly found: Queued[]; readonly stale: Uint8Array[] }> {
+    return await this.#table.job((grant) => {
+      const found: Queued[] = [];
+      const stale: Uint8Array[] = [];
+      for (const key of keys) {
+        const opened = this.#table.open(grant, key);
+        if (opened === undefined) continue;
+        const parsed = rows.parseQueueKey(key);
+        const queued = rows.decodeQueued(opened.payload);
+        if (rows.isIntent(parsed)) {
+          const intent = this.#table.open(grant, rows.intentKey(parsed.entry));
+          if (intent === undefined) stale.push(key);
+          else {
+            const record = rows.decodeIntent(intent.payload);
+            found.push({ key, parsed, queued, intent: record, undo: { id: record.id, undo: record.undo } });
+          }
+          continue;
+        }
+        const lease = this.#table.at(grant, parsed.directory, parsed.entry);
+        if (lease === undefined) stale.push(key);
+        else found.push({ key, parsed, queued, lease, undo: { id: lease.record.id, undo: lease.record.undo } });
+      }
+      return { found, stale };
+    });
+  }
+
+  async #endLeases(found: readonly Queued[], backend: LeaseBackend, call: Call): Promise<readonly Failure[]> {
+    const forced = found.filter(({ lease }) => lease?.record.force === true);
+    let outcomes: readonly Ended[];
+    try {
+      outcomes = await this.#ended('revoke', found, backend, call);
+    } catch (thrown) {
+      // Whoever forces wants the lease to go though its backend is dead.
+      await this.#delete(forced, sentenceOf(thrown));
+      throw thrown;
+    }
+    const failed: Failed[] = [];
+    const done: Queued[] = [];
+    const given: Failed[] = [];
+    for (const [index, item] of found.entries()) {
+      const outcome = outcomes[index];
+      if (outcome?.done === true) done.push(item);
+      else if (item.lease?.record.force === true) given.push({ item, fault: outcome?.fault ?? 'no outcome' });
+      else failed.push({ item, fault: outcome?.fault ?? 'the backend gave no outcome' });
+    }
+    await this.#delete(done);
+    for (const { item, fault } of given) await this.#delete([item], fault);
+    return await this.#later(failed);
+  }
+
+  /** Ends and looks. @throws what the backend throws: all of it is tried again */
+  async #ended(kind: 'revoke' | 'undo', found: readonly Queued[], backend: LeaseBackend, call: Call): Promise<Ended[]> {
+    const items = found.map(({ undo }) => undo);
+    const outcomes = await this.#steps.outside(`${kind}.end`, () => call((context) => backend.end(context, items)));
+    const done = items.filter((_, index) => outcomes[index]?.done === true);
+    if (done.length === 0) return [...outcomes];
+    const remains = await this.#steps.outside(`${kind}.confirm`, () =>
+      call((context) => backend.remains(context, done)),
+    );
+    const there = new Set(done.filter((_, index) => remains[index] !== false));
+    return items.map((item, index) => {
+      if (there.has(item)) return { done: false, fault: 'the backend says that it ended it, and still has it' };
+      return outcomes[index] ?? { done: false, fault: 'the backend gave no outcome' };
+    });
+  }
+
+  async #delete(items: readonly Queued[], forced?: string): Promise<void> {
+    if (items.length === 0) return;
+    for (const { lease, queued } of items) {
+      if (lease === undefined) continue;
+      const { id, mount } = lease.record;
+      this.#parts.tell({
+        event: forced === undefined ? 'lease.revoked' : 'lease.forced',
+        data: { lease_id: id, mount, reason: queued.reason, ...(forced === undefined ? {} : { fault: forced }) },
+        urgent: true,
+      });
+    }
+    const { barrier } = this.#parts;
+    // In line: two at once would each leave a directory to the other.
+    await barrier.inLine('lease/delete', async () => {
+      const leases = items.flatMap(({ lease }) => (lease === undefined ? [] : [lease]));
+      const { puts, expect } = this.#table.leaving(leases);
+      for (const { key } of items) puts.push({ table: 'lease', key });
+      await this.#steps.durable('revoke.delete', { puts, expect, urgent: true });
+    });
+  }
+
+  // ------------------------------------------------------------------------------------------ intents
+
+  /**
+   * What may have come of an intent. It is looked for twice, a timeout apart, after it was ended: a statement that was under
+   * way when its sender died may arrive in between.
+   */
+  async #undoIntents(found: readonly Queued[], backend: LeaseBackend, call: Call): Promise<readonly Failure[]> {
+    const second = found.filter(({ queued }) => queued.seenGone === true);
+    const gone: Queued[] = [];
+    let again = found.filter(({ queued }) => queued.seenGone !== true);
+    if (second.length > 0) {
+      const items = second.map(({ undo }) => undo);
+      const remains = await this.#steps.outside('undo.confirm', () =>
+        call((context) => backend.remains(context, items)),
+      );
+      for (const [index, item] of second.entries()) {
+        if (remains[index] === false) gone.push(item);
+        else again = [...again, item];
+      }
+    }
+    await this.#deleteIntents(gone);
+    if (again.length === 0) return [];
+    const outcomes = await this.#ended('undo', again, backend, call);
+    const failed: Failed[] = [];
+    const waiting: Queued[] = [];
+    for (const [index, item] of again.entries()) {
+      const outcome = outcomes[index];
+      if (outcome?.done === true) waiting.push(item);
+      else failed.push({ item, fault: outcome?.fault ?? 'the backend gave no outcome' });
+    }
+    await this.#wait(waiting);
+    return await this.#later(failed);
+  }
+
+  async #wait(items: readonly Queued[]): Promise<void> {
+    if (items.length === 0) return;
+    const nextMs = this.#now + this.#timeoutMs;
+    await this.#table.job((grant) =>
+      this.#steps.durable('undo.wait', {
+        puts: items.flatMap((item) => this.#moved(grant, item, nextMs, { ...item.queued, seenGone: true, fault: '' })),
+        urgent: true,
+      }),
+    );
+  }
+
+  async #deleteIntents(items: readonly Queued[]): Promise<void> {
+    if (items.length === 0) return;
+    for (const { undo, queued } of items) {
+      this.#parts.tell({ event: 'lease.undone', data: { lease_id: undo.id, reason: queued.reason }, urgent: true });
+    }
+    await this.#steps.durable('undo.delete', {
+      puts: items.flatMap(({ key, parsed }) => [
+        { table: 'lease', key } as const,
+        { table: 'lease', key: rows.intentKey(parsed.entry) } as const,
+      ]),
+      urgent: true,
+    });
+  }
+
+  // ------------------------------------------------------------------------------------------ failures
+
+  #moved(grant: number, { key, parsed }: Queued, nextMs: number, queued: rows.QueuedRecord): Put[] {
+    const moved = rows.queueKey({ ...parsed, nextMs });
+    const put = this.#parts.barrier.seal(grant, 'lease', moved, rows.encodeQueued(queued));
+    return Buffer.compare(moved, key) === 0 ? [put] : [{ table: 'lease', key }, put];
+  }
+
+  /** Each has its next attempt, and why the last one failed is kept. */
+  async #later(failed: readonly Failed[]): Promise<readonly Failure[]> {
+    if (failed.length === 0) return [];
+    await this.#table.job((grant) =>
+      retry(() =>
+        this.#steps.durable('queue.later', {
+          puts: failed.flatMap(({ item, fault }) => {
+            const attempts = item.queued.attempts + 1;
+            const next = this.#now + backoffMs(this.#parts.random, attempts);
+            return this.#moved(grant, item, next, { ...item.queued, attempts, fault, seenGone: false });
+          }),
+          urgent: true,
+        }),
+      ),
+    );
+    return failed.map(({ item, fault }) => ({ entry: item.parsed.entry, fault }));
+  }
+}

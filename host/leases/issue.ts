@@ -1,0 +1,209 @@
+/**
+ * Making a credential so that none is ever forgotten: the intent is durable before the backend hears of it, the lease before
+ * the answer leaves, and the commit of the lease deletes the intent. A crash leaves one of the two.
+ */
+
+import { retry } from '../barrier/barrier.ts';
+import { expiryPut } from '../barrier/expiry-row.ts';
+import { throughCore } from '../barrier/fault.ts';
+import { Fault, isFault } from '../fault.ts';
+import type { TokenInfo } from '../ports/engine.ts';
+import type { BackendContext, LeaseBackend, MadeLease, NewLease, Undo } from '../ports/leases.ts';
+import type { Expectation, Put } from '../ports/store.ts';
+import { within } from './deadline.ts';
+import type { LeaseParts } from './parts.ts';
+import * as rows from './row.ts';
+import type { Steps } from './steps.ts';
+import type { LeaseTable } from './table.ts';
+
+/** The token's row may change many times while a credential is made: each use of a token with a limit is a change. */
+const ATTEMPTS_MAX = 64;
+/** An intent's deadline lies so many times the backend's own behind it. */
+const DEADLINE_FACTOR = 3;
+
+export interface IssueParts {
+  readonly parts: LeaseParts;
+  readonly table: LeaseTable;
+  readonly steps: Steps;
+  readonly timeoutMs: number;
+  /** Of this process: what it has under way is not undone by its own next unseal. */
+  readonly incarnation: string;
+  readonly backendOf: (coreType: string) => LeaseBackend | undefined;
+  /** An intent has to be undone: marks it. */
+  readonly undo: (id: string, reason: string) => Promise<void>;
+}
+
+interface Intent {
+  readonly key: Buffer;
+  readonly row: Uint8Array;
+  readonly record: rows.IntentRecord;
+}
+
+/** Seconds that a new lease lives, and its own maximum. */
+function ttlOf(wanted: NewLease<unknown>, limits: { readonly defaultTtl: number; readonly maxTtl: number }): number {
+  const most = wanted.maxTtl > 0 ? Math.min(wanted.maxTtl, limits.maxTtl) : limits.maxTtl;
+  return Math.min(wanted.ttl > 0 ? wanted.ttl : limits.defaultTtl, most);
+}
+
+/** @throws Fault `lease.held` */
+export function refuseWhileHeld({ barrier, held }: LeaseParts): void {
+  const reason = held();
+  if (reason !== undefined) throw new Fault('lease.held', `no credential is made or changed: ${reason}`);
+  if (!barrier.lease.believed()) {
+    throw new Fault(
+      'lease.held',
+      `no credential is made or changed while the time is not believed: ${barrier.lease.reasons().join('; ')}`,
+    );
+  }
+}
+
+export class Issue {
+  readonly #own: IssueParts;
+
+  constructor(own: IssueParts) {
+    this.#own = own;
+  }
+
+  async issue<T>(wanted: NewLease<T>): Promise<MadeLease<T>> {
+    const { parts, timeoutMs } = this.#own;
+    const { context } = wanted;
+    refuseWhileHeld(parts);
+    const { token, mount } = context;
+    if (token === undefined) throw new Fault('token.invalid', 'permission denied');
+    rows.checkUndo(wanted.undo);
+    const holder = await parts.holder(token);
+    const issueMs = parts.barrier.lease.nowMs();
+    const ttl = ttlOf(wanted, parts.ttls(mount));
+    const endMs = holder.endMs;
+    const expireMs = endMs > 0 ? Math.min(issueMs + ttl * 1000, endMs) : issueMs + ttl * 1000;
+    if (expireMs <= issueMs) throw new Fault('token.invalid', 'permission denied');
+    const path = context.path.replace(/\/+$/, '');
+    const id = `${path}/${throughCore(() => parts.barrier.core.newAccessor())}`;
+    const intent = await this.#intent(wanted, id, issueMs);
+    const times = { id, expireWallMs: parts.barrier.lease.wallOf(expireMs), timeoutMs };
+    const made = await this.#create(wanted, intent, () => wanted.create(times));
+    const record: rows.LeaseRecord = {
+      ...{ id, mount: mount.id, backend: wanted.backend, undo: wanted.undo, issueMs, expireMs, ttl },
+      ...{ maxTtl: wanted.maxTtl, endMs, renewable: wanted.renewable, lastRenewalMs: 0, token: holder.id },
+    };
+    try {
+      await retry(() => this.#write(token, intent, record), ATTEMPTS_MAX);
+    } catch (thrown) {
+      await this.#end(wanted, intent);
+      throw thrown;
+    }
+    const durationSeconds = Math.floor((expireMs - issueMs) / 1000);
+    return { lease: { id, renewable: wanted.renewable, durationSeconds }, made };
+  }
+
+  async #intent(wanted: NewLease<unknown>, id: string, nowMs: number): Promise<Intent> {
+    const { parts, table, steps, timeoutMs, incarnation } = this.#own;
+    const record: rows.IntentRecord = {
+      ...{ id, mount: wanted.context.mount.id, backend: wanted.backend, undo: wanted.undo, incarnation },
+      ...{ deadlineMs: nowMs + DEADLINE_FACTOR * timeoutMs, undoing: false },
+    };
+    const key = table.keys.intent(id);
+    const put = await table.job((grant) => parts.barrier.seal(grant, 'lease', key, rows.encodeIntent(record)));
+    if (put.value === undefined) throw new Error('a sealed row has no value');
+    await steps.durable('issue.intent', { puts: [put], expect: [{ table: 'lease', key, is: 'absent' }] });
+    return { key, row: put.value, record };
+  }
+
+  async #create<T>(wanted: NewLease<T>, intent: Intent, create: () => Promise<T>): Promise<T> {
+    const { parts, steps, timeoutMs } = this.#own;
+    try {
+      return await steps.outside('issue.create', () =>
+        within(parts.clock, 2 * timeoutMs, `the backend ${wanted.backend}`, create),
+      );
+    } catch (thrown) {
+      if (isFault(thrown, 'database.exists')) {
+        // The name was somebody else's: undoing would end theirs.
+        await steps.durable('issue.drop', { puts: [{ table: 'lease', key: intent.key }], urgent: true });
+      } else {
+        await this.#own.undo(intent.record.id, 'its making failed');
+      }
+      throw thrown;
+    }
+  }
+
+  /** @throws Fault `store.conflict` something changed meanwhile: look again; `token.invalid` the token or mount is going */
+  async #write(token: TokenInfo, intent: Intent, record: rows.LeaseRecord): Promise<void> {
+    const { parts, table, steps } = this.#own;
+    const holder = await parts.holder(token);
+    const mount = await parts.mount(record.mount);
+    if (mount === undefined || !mount.live || !record.id.startsWith(mount.info.path)) {
+      throw new Fault('route.absent', 'the mount was removed or moved while the credential was made');
+    }
+    const { barrier } = parts;
+    const own = barrier.store.get('lease', intent.key);
+    if (own === undefined || Buffer.compare(own, intent.row) !== 0) {
+      throw new Fault('database.unreachable', 'the credential took too long to make, and is being ended again');
+    }
+    if (record.expireMs <= barrier.lease.nowMs()) {
+      throw new Fault(
+        'database.unreachable',
+        'the lease was over before its credential was made: ask for a longer one',
+      );
+    }
+    const directory = table.keys.directory(rows.parentOf(record.id));
+    const entry = table.keys.entry(record.id);
+    const key = rows.leaseKey(directory, entry);
+    await table.job(async (grant) => {
+      const { puts, expect } = table.entering(grant, record.id);
+      puts.push(
+        barrier.seal(grant, 'lease', key, rows.encodeLease(record)),
+        expiryPut(barrier, grant, record.expireMs, 'lease', entry, directory),
+        { table: 'lease', key: intent.key },
+      );
+      expect.push(
+        { table: 'lease', key, is: 'absent' },
+        { table: 'lease', key: intent.key, is: intent.row },
+        { table: 'mount', key: Buffer.from(record.mount, 'hex'), is: mount.row },
+        ...holderExpectation(holder),
+      );
+      if (holder.id !== '') puts.push(tokenPut(parts, grant, holder.id, directory, entry));
+      await steps.durable('issue.lease', { puts, expect });
+    });
+  }
+
+  /** The lease could not be written: the credential ends before anybody has it. What fails here the intent remembers. */
+  async #end(wanted: NewLease<unknown>, { record }: Intent): Promise<void> {
+    const { parts, table, steps, timeoutMs, backendOf } = this.#own;
+    const items: Undo[] = [{ id: record.id, undo: record.undo }];
+    try {
+      const mount = await parts.mount(record.mount);
+      const backend = mount === undefined ? undefined : backendOf(mount.info.coreType);
+      if (mount === undefined || backend === undefined) throw new Fault('route.absent', 'the mount is gone');
+      const call = <T>(work: (context: BackendContext) => Promise<T>): Promise<T> =>
+        parts.barrier.job('lease', record.mount, (grant) =>
+          within(parts.clock, timeoutMs, `the backend ${wanted.backend}`, () =>
+            work({
+              ...{ mount: mount.info, backend: wanted.backend, timeoutMs },
+              view: parts.barrier.view(grant, record.mount),
+            }),
+          ),
+        );
+      const [outcome] = await steps.outside('issue.end', () => call((context) => backend.end(context, items)));
+      const [still] = await steps.outside('issue.confirm', () => call((context) => backend.remains(context, items)));
+      if (outcome?.done === true && still === false) {
+        await steps.durable('issue.undone', {
+          puts: [{ table: 'lease', key: table.keys.intent(record.id) }],
+          urgent: true,
+        });
+        return;
+      }
+    } catch {
+      // The backend or the disk fails too: the intent is there, and is undone when they are back.
+    }
+    await this.#own.undo(record.id, 'its lease could not be written');
+  }
+}
+
+/** The commit of a lease expects the row of the token that it ends with: a revocation changes that first. */
+function holderExpectation({ id, row }: { readonly id: string; readonly row: Uint8Array | undefined }): Expectation[] {
+  return id === '' || row === undefined ? [] : [{ table: 'token', key: Buffer.from(id, 'hex'), is: row }];
+}
+
+function tokenPut({ barrier }: LeaseParts, grant: number, token: string, directory: Buffer, entry: Buffer): Put {
+  return barrier.seal(grant, 'lease', rows.tokenKey(token, directory, entry), new Uint8Array(1));
+}
