@@ -120,10 +120,14 @@ function shareOf(text: string): Secret {
 async function unseal(parts: StateParts, body: ValueMap): Promise<StateAnswer> {
   const { appliance } = parts;
   if (body['reset'] === true) return ok(sealStatus(parts, appliance.resetShares()));
-  const { key } = body;
+  const { key, accept } = body;
+  if (accept !== undefined && accept !== null && accept !== '' && accept !== 'rolled-back') {
+    refuse("'accept' is left out, or is 'rolled-back': the word of a holder who takes the box as it is");
+  }
   if (typeof key !== 'string' || key === '')
     return refuse("'key' must be specified in request body as JSON, or 'reset' set to true");
-  return ok(sealStatus(parts, await appliance.offerShare(shareOf(key))));
+  const word = accept === 'rolled-back' ? accept : undefined;
+  return ok(sealStatus(parts, await appliance.offerShare(shareOf(key), word)));
 }
 
 function leader(): ValueMap {

@@ -2,6 +2,7 @@
  * From a core that has the root key to a box that may be let in: keyring, slots, rows, counters, log, in this order; what
  * disagrees ends it. And what the open box keeps of itself: time and the newest checkpoint.
  */
+import { isCoreFault } from '../../core/index.ts';
 import type { FreshnessInfo } from '../../core/types.ts';
 import type { Put, Snapshot } from '../ports/store.ts';
 import { type CounterFinding, refuse } from './counters.ts';
@@ -34,6 +35,18 @@ export class Opening {
    * @throws Fault `appliance.rolled-back`, `slot.refused`, `audit.corrupt` and what devices and store throw: close it again
    */
   async open(accepts: boolean): Promise<Opened> {
+    try {
+      return await this.#open(accepts);
+    } catch (error) {
+      // A slot gave the root key: what does not open with it is of another time, or was changed.
+      if (isCoreFault(error) && error.status === 'refused') {
+        throw rolledBack('the keyring, or a row under it, is of another time or was changed');
+      }
+      throw error;
+    }
+  }
+
+  async #open(accepts: boolean): Promise<Opened> {
     const { core, store, freshness, lease, log, residents, counters, clock } = this.#options;
     const ring = store.get('keyring', KEYRING_KEY);
     if (ring === undefined) throw rolledBack('the store has no keyring');

@@ -91,7 +91,12 @@ const unseal: Command = {
   words: 'unseal',
   arguments: '[-]',
   summary: 'Give one share of the key; it is asked for, or read from standard input.',
-  flags: [{ name: 'reset', type: 'bool', help: 'Forget the shares given so far.' }],
+  details:
+    'A box that says "rolled back" opens only when every holder adds -accept=rolled-back: they take it as it is, though its\ncounter says that a newer one exists or existed. The log begins with their word.',
+  flags: [
+    { name: 'reset', type: 'bool', help: 'Forget the shares given so far.' },
+    { name: 'accept', type: 'text', value: 'WORD', help: 'rolled-back: take a box that was rolled back as it is.' },
+  ],
   async run(invocation) {
     const { environment, parsed, api } = invocation;
     if (parsed.positional.length > 1 || (parsed.positional.length === 1 && parsed.positional[0] !== '-')) {
@@ -99,9 +104,14 @@ const unseal: Command = {
         'a share is never an argument: every user of this machine could read it. It is asked for, or read from standard input',
       );
     }
+    const accept = parsed.text('accept');
+    if (accept !== undefined && accept !== 'rolled-back') throw new LocalError('-accept takes one word: rolled-back');
     const body = parsed.bool('reset')
       ? { reset: true }
-      : { key: await readSecret(environment, 'Share (it is not shown): ') };
+      : {
+          key: await readSecret(environment, 'Share (it is not shown): '),
+          ...(accept === undefined ? {} : { accept }),
+        };
     const { json = {} } = await api().call('PUT', 'sys/unseal', { body, withoutToken: true });
     printStatus(invocation, json);
     return EXIT.ok;

@@ -18,10 +18,7 @@ export interface CounterIdentity {
 }
 
 function rolledBack(): Fault {
-  return new Fault(
-    'appliance.rolled-back',
-    "the TPM's counter is gone or another stands in its place: open the box with the recovery quorum's override",
-  );
+  return new Fault('appliance.rolled-back', "the TPM's counter is gone or another stands in its place");
 }
 
 /**

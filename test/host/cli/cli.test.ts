@@ -132,6 +132,16 @@ describe('secrets and arguments', () => {
     for (const { headers } of asked) expect(headers['x-vault-token']).toBeUndefined();
   });
 
+  test('the word that takes a rolled back box as it is goes with its share, and no other word does', async () => {
+    answers['PUT /v1/sys/unseal'] = { body: { sealed: true, t: 3, n: 5, progress: 1 } };
+    await run(['unseal', '-accept=rolled-back'], env({ input: 'share\n' }));
+    expect(asked.map(({ body }) => body)).toEqual([{ key: 'share', accept: 'rolled-back' }]);
+    const other = env({ input: 'share\n' });
+    expect(await run(['unseal', '-accept=yes'], other)).toBe(1);
+    expect(other.errors()).toContain('rolled-back');
+    expect(asked).toHaveLength(1);
+  });
+
   test('data comes in the forms of the vault command', async () => {
     const environment = env({ input: 'from input', files: { '/f': 'from file', '/j': '{"x":{"y":1}}' } });
     expect(await readData(environment, ['a=b=c', 'f=@/f', 'i=-', '@/j', 'n=', 'l=1', 'l=2', 't=\\@home'])).toEqual({

@@ -7,11 +7,13 @@ import { type Core, loadCore } from '../../../core/index.ts';
 import type { Clock } from '../../../host/ports/clock.ts';
 import type { CounterDevice } from '../../../host/ports/counter.ts';
 import type { SealSlot } from '../../../host/ports/seal-slot.ts';
-import type { Store } from '../../../host/ports/store.ts';
+import { type Batch, type Expectation, type Put, type Store, TABLES, type Table } from '../../../host/ports/store.ts';
 import { Box } from '../../../host/seal/appliance.ts';
+import { decodeCounters, encodeCounters } from '../../../host/seal/counter-row.ts';
 import { Counters } from '../../../host/seal/counters.ts';
 import { Freshness } from '../../../host/seal/freshness.ts';
 import { KeyfileSlot } from '../../../host/seal/keyfile/keyfile.ts';
+import { JobRow } from '../../../host/seal/rows.ts';
 import { ShamirSlot } from '../../../host/seal/shamir/shamir.ts';
 import { Secret } from '../../../host/secret.ts';
 import { openMemoryStore } from '../../../host/store/memory/memory.ts';
@@ -77,10 +79,18 @@ export class Machine {
   readonly hardware: SealSlot[] = [];
   /** What keeps counters, from the next start on. */
   readonly devices: CounterDevice[] = [];
+  /** Kinds that keep one as if a slot of theirs opened the box. */
+  readonly counted: string[] = [];
+  /** The first leaf that the box asked for at its last start. */
+  first: unknown;
+  /** Run around each commit: throw where the power goes. */
+  beforeCommit: () => void = () => undefined;
+  afterCommit: () => void = () => undefined;
   freshness: Freshness;
   counters!: Counters;
   box: Box;
   #lease: LeaseClock;
+  #store: Store | undefined;
 
   /** @param rows `sealed`: as engines write them; else bytes that no core opens */
   readonly #rows: 'opaque' | 'sealed';
@@ -119,16 +129,25 @@ export class Machine {
     };
     const cutStore = new Proxy(store, {
       get: (target, name: keyof Store) => {
-        if (name === 'commit') return async (batch: Parameters<Store['commit']>[0]) => cut(() => target.commit(batch));
+        if (name === 'commit')
+          return async (batch: Batch) => {
+            this.beforeCommit();
+            await cut(() => target.commit(batch));
+            this.afterCommit();
+          };
         const member = target[name];
         return typeof member === 'function' ? member.bind(target) : member;
       },
     });
-    this.counters = new Counters({
+    const counters = new Counters({
       ...{ core, freshness, clock, lease: this.#lease, store: cutStore },
       devices: this.devices,
       intervalMs: 900_000,
     });
+    const follow = counters.follow.bind(counters);
+    counters.follow = (kinds) => follow([...kinds, ...this.counted]);
+    this.counters = counters;
+    this.#store = cutStore;
     return new Box({
       core,
       freshness,
@@ -138,7 +157,10 @@ export class Machine {
       store: cutStore,
       random: systemRandom,
       log: {
-        start: async () => void this.events.push('log.start'),
+        start: async ({ first }) => {
+          this.first = first;
+          this.events.push('log.start');
+        },
         note: (event) => void this.notes.push(event),
         durable: async () => undefined,
         keysChanged: async () => void this.events.push('log.keys'),
@@ -155,7 +177,7 @@ export class Machine {
         close: async () => void this.events.push('residents.close'),
       },
       allowed: ['shamir', 'keyfile', ...this.hardware.map(({ kind }) => kind)],
-      shamir: (threshold, shares) => new ShamirSlot({ core, random: systemRandom, threshold, shares }),
+      shamir: (threshold, shares) => this.shamir(threshold, shares),
       automatic: [...this.hardware, this.keyfileSlot()],
       heartbeatMs: 60_000,
       settleMs: 0,
@@ -163,8 +185,43 @@ export class Machine {
     });
   }
 
+  /** As if the open box had raised its counter so often in the year under way. */
+  async wear(raised: number): Promise<void> {
+    const jobs = new JobRow(this.core, this.#lease, 'counters');
+    const records = decodeCounters(jobs.read(this.store)) ?? [];
+    const value = encodeCounters(records.map((one) => ({ ...one, wear: { ...one.wear, raised } })));
+    await this.store.commit({ puts: [jobs.put(value)] });
+  }
+
   keyfileSlot(): KeyfileSlot {
     return new KeyfileSlot({ path: this.keyfile, random: systemRandom, files });
+  }
+
+  shamir(threshold: number, shares: number): ShamirSlot {
+    return new ShamirSlot({ core: this.core, random: systemRandom, threshold, shares });
+  }
+
+  /** One row and whatever goes with it, in one commit of the box. */
+  commit(text: string, more: readonly Put[], expect: readonly Expectation[] = []): Promise<void> {
+    const key = Buffer.from(text);
+    return (this.#store ?? this.store).commit({ puts: [{ table: 'record', key, value: row(text) }, ...more], expect });
+  }
+
+  /** Every row of the disk, as a thief or a backup keeps them. */
+  copyOfStore(): readonly Put[] {
+    return (Object.keys(TABLES) as Table[]).flatMap((table) =>
+      [...this.store.range(table)].map(({ key, value }) => ({ table, key, value })),
+    );
+  }
+
+  /** The program ends; these rows and no others are on the disk. */
+  async putBack(rows: readonly Put[]): Promise<void> {
+    await this.box.stop();
+    const { freshness } = this;
+    await freshness.clearing(async () => {
+      const now = this.copyOfStore().map(({ table, key }): Put => ({ table, key }));
+      await this.store.commit({ puts: [...now, ...rows] });
+    });
   }
 
   put(text: string): Promise<void> {
