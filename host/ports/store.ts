@@ -107,6 +107,9 @@ export interface Reader {
   range(table: Table, options?: RangeOptions): IterableIterator<Row>;
 }
 
+/** Of a store's move into a new file: rows are copied; readers of the old file end; it is overwritten. */
+export type MoveStep = 'copying' | 'waiting' | 'overwriting';
+
 /** A pinned snapshot: sees nothing committed later. Release it: it holds pages back. */
 export interface Snapshot extends Reader, Disposable {}
 
@@ -130,6 +133,19 @@ export interface Store extends Reader {
     readonly mapBytes: number;
     readonly rows: Readonly<Record<Table, number>>;
   };
+  /**
+   * Leaves nothing of changed and deleted rows on the medium, as far as it obeys: writes every row into a new file, takes
+   * that, and overwrites and removes the one before. Reads go on; commits wait at most for the last rows. A power cut leaves the
+   * one or the other, and what is left to overwrite is overwritten at the next start.
+   *
+   * @param told  called as it goes from step to step
+   * @returns bytes written over
+   * @throws Fault `store.full` no room for the copy: nothing changed
+   * @throws Fault `store.unavailable` the medium failed, or the store was closed meanwhile: as it was, or as it is to be
+   */
+  move(told?: (step: MoveStep) => void): Promise<number>;
+  /** Whether the disk has room for `move` now. */
+  readonly hasRoomToMove: boolean;
   /** Waits for what is under way, then closes. Nothing may be called afterwards. */
   close(): Promise<void>;
 }

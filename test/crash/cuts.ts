@@ -9,6 +9,8 @@ import type { RecordedRun } from './record.ts';
 export interface CutOptions extends DiskOptions {
   /** Points at most; each is cut in every mode. */
   readonly points: number;
+  /** Cut here instead, in rising order. */
+  readonly at?: readonly number[];
   /** Different torn states of each point (default 1). */
   readonly tears?: number;
   readonly seed: number;
@@ -24,7 +26,7 @@ export interface CutResult {
 
 export async function cutEverywhere(run: RecordedRun, options: CutOptions): Promise<CutResult> {
   const { tears = 1, seed, check, progress } = options;
-  const points = cutPoints(run.events, options.points);
+  const points = [...new Set(options.at ?? cutPoints(run.events, options.points))];
   const disk = new Disk(run.events, run.baseline, options);
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-cut-'));
   const failures: { cut: number; mode: CutMode; wrong: string[] }[] = [];

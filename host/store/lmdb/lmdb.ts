@@ -14,10 +14,12 @@
  * again and believe it.
  */
 import type { Fault } from '../../fault.ts';
-import type { Batch, RangeOptions, Row, Snapshot, Store, Table, Witness } from '../../ports/store.ts';
+import type { Batch, MoveStep, RangeOptions, Row, Snapshot, Store, Table, Witness } from '../../ports/store.ts';
 import { type OwnBatch, Transaction, tableCounts, takeBatch, type Write } from '../transaction.ts';
 import { causeOf, endProcess, fullFault, hasOverrun, mayGoOn, unavailableFault } from './fault.ts';
-import { type Environment, type EnvironmentHandle, Pinned } from './reader.ts';
+import type { FreshOptions } from './fresh.ts';
+import { moveStore, WrittenKeys } from './move.ts';
+import { type EnvironmentHandle, Pinned } from './reader.ts';
 import type { Space } from './space.ts';
 
 /** Rows and bytes that one transaction takes at most, but for a single larger batch. */
@@ -28,6 +30,8 @@ const GROUP_BYTES_MAX = 16 * 1024 * 1024;
 const PAGE_SIZE = 4096;
 const PAGES_A_ROW = 2;
 const PAGES_A_GROUP = 64;
+/** Free beside the store, over half as much again as it uses, before it moves: its rows are written anew first. */
+const MOVE_ROOM_BYTES = 4 * 1024 * 1024;
 
 interface Waiting {
   readonly batch: OwnBatch;
@@ -44,11 +48,17 @@ interface Group {
   readonly refused?: { readonly error: unknown };
 }
 
+export interface LmdbParts extends FreshOptions {
+  readonly handle: EnvironmentHandle;
+  readonly witness: Witness;
+  readonly space: (usedBytes: () => number) => Space;
+}
+
 export class LmdbStore implements Store {
-  readonly #handle: EnvironmentHandle;
-  readonly #environment: Environment;
+  readonly #parts: LmdbParts;
   readonly #witness: Witness;
   readonly #space: Space;
+  #handle: EnvironmentHandle;
   /** The newest durable state: what every read sees. */
   #pinned: Pinned;
   #waiting: Waiting[] = [];
@@ -60,14 +70,26 @@ export class LmdbStore implements Store {
   #rows: Record<Table, number> | undefined;
   /** What lmdb-js runs just before it hands the turn's writes to its worker. */
   #beforeCommit: (() => void) | undefined;
+  /** Work for which no transaction may be under way. */
+  #interlude: (() => Promise<void>) | undefined;
+  readonly #written = new WrittenKeys();
+  #moving: Promise<number> | undefined;
+  #closeSaid: () => void = () => undefined;
+  readonly #closing = new Promise<void>((resolve) => {
+    this.#closeSaid = resolve;
+  });
 
-  constructor(handle: EnvironmentHandle, witness: Witness, space: Space) {
-    this.#handle = handle;
-    this.#environment = handle.environment;
-    this.#witness = witness;
-    this.#space = space;
+  constructor(parts: LmdbParts) {
+    this.#parts = parts;
+    this.#witness = parts.witness;
+    this.#handle = parts.handle;
+    this.#space = parts.space(() => this.#handle.sizes().usedBytes);
     this.#pinned = new Pinned(this.#handle);
-    this.#environment.on('beforecommit', () => this.#beforeCommit?.());
+    this.#listen();
+  }
+
+  #listen(): void {
+    this.#handle.environment.on('beforecommit', () => this.#beforeCommit?.());
   }
 
   get(table: Table, key: Uint8Array): Uint8Array | undefined {
@@ -106,15 +128,44 @@ export class LmdbStore implements Store {
       this.#checkOpen();
       if (this.#broken !== undefined) throw this.#broken;
       this.#waiting.push({ batch: takeBatch(batch), resolve, reject });
-      if (this.#running) return;
-      this.#running = true;
-      void this.#drain();
+      this.#wake();
     });
+  }
+
+  get hasRoomToMove(): boolean {
+    const { usedBytes } = this.#handle.sizes();
+    return this.#space.hasBeside(usedBytes + Math.ceil(usedBytes / 2) + MOVE_ROOM_BYTES);
+  }
+
+  async move(told: (step: MoveStep) => void = () => undefined): Promise<number> {
+    this.#checkOpen();
+    if (this.#broken !== undefined) throw this.#broken;
+    if (this.#moving !== undefined) throw new Error('the store is moving already');
+    this.#moving = moveStore(
+      {
+        ...this.#parts,
+        goOn: () => !this.#closed && this.#broken === undefined,
+        closing: this.#closing,
+        pinned: () => this.#pinned,
+        written: this.#written,
+        alone: (work) => this.#alone(work),
+        replace: (handle, pinned) => this.#replace(handle, pinned),
+        broke: (error) => this.#break(error),
+      },
+      told,
+    );
+    try {
+      return await this.#moving;
+    } finally {
+      this.#moving = undefined;
+    }
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#closeSaid();
+    await this.#moving?.catch(() => undefined);
     if (this.#running) await new Promise<void>((resolve) => this.#idle.push(resolve));
     this.#pinned.release();
     this.#space.close();
@@ -125,8 +176,37 @@ export class LmdbStore implements Store {
     if (this.#closed) throw new Error('the store is closed');
   }
 
+  #wake(): void {
+    if (this.#running) return;
+    this.#running = true;
+    void this.#drain();
+  }
+
+  #alone(work: () => Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#interlude = () => work().then(resolve, reject);
+      this.#wake();
+    });
+  }
+
+  #replace(handle: EnvironmentHandle, pinned: Pinned): EnvironmentHandle {
+    const before = { handle: this.#handle, pinned: this.#pinned };
+    this.#handle = handle;
+    this.#pinned = pinned;
+    this.#listen();
+    this.#space.forget();
+    before.pinned.release();
+    return before.handle;
+  }
+
   async #drain(): Promise<void> {
-    while (this.#waiting.length > 0) await this.#runGroup();
+    for (;;) {
+      const interlude = this.#interlude;
+      this.#interlude = undefined;
+      if (interlude !== undefined) await interlude();
+      else if (this.#waiting.length > 0) await this.#runGroup();
+      else break;
+    }
     this.#running = false;
     for (const resolve of this.#idle) resolve();
   }
@@ -142,7 +222,7 @@ export class LmdbStore implements Store {
     let failure: { readonly error: unknown } | undefined;
     try {
       // An empty batch makes lmdb-js call back at the end of this turn: what is committed until then comes along.
-      await this.#environment.batch(() => undefined);
+      await this.#handle.environment.batch(() => undefined);
     } catch (error) {
       failure = { error: await causeOf(error) };
     }
@@ -158,13 +238,14 @@ export class LmdbStore implements Store {
    */
   #write(writes: readonly Write[]): void {
     const ignore = (): void => undefined;
+    const { environment } = this.#handle;
     let last: Promise<boolean> | undefined;
     for (const { key, value } of writes) {
-      const put = value === undefined ? this.#environment.remove(key) : this.#environment.put(key, value);
+      const put = value === undefined ? environment.remove(key) : environment.put(key, value);
       if (put !== last) put.catch(ignore);
       last = put;
     }
-    queueMicrotask(() => void this.#environment.committed.then(ignore, ignore));
+    queueMicrotask(() => void environment.committed.then(ignore, ignore));
   }
 
   /** Takes what waits, as much as one transaction takes, and works out what it writes. Never throws. */
@@ -227,6 +308,7 @@ export class LmdbStore implements Store {
       this.#pinned = new Pinned(this.#handle);
       before.release();
       this.#count(writes);
+      this.#written.add(writes);
     }
     if (witnessed) this.#witness.settled?.(true);
     for (const { resolve } of accepted) resolve();

@@ -9,6 +9,7 @@ import { checkHeader, rehearse } from './header.ts';
 import { LmdbStore } from './lmdb.ts';
 import { type Environment, EnvironmentHandle, openEnvironment } from './reader.ts';
 import { Space } from './space.ts';
+import { finishMove } from './wipe.ts';
 
 const MEBIBYTE = 1024 * 1024;
 /** LMDB's lock file: its head and 126 readers of 64 bytes, in whole pages. */
@@ -43,6 +44,7 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   chmodSync(folder, 0o700);
   const path = join(folder, 'store.mdb');
+  await finishMove(path, files);
   if (!existsSync(path)) await make(folder, path, files);
   reserveLock(path, files);
   const environment = tryOpen(path, mapBytes);
@@ -56,16 +58,20 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
     );
   }
   const handle = new EnvironmentHandle(environment);
+  const probePath = join(folder, 'probe');
   try {
-    const space = new Space({
-      files,
+    return new LmdbStore({
+      ...{ handle, witness, files, probePath },
       storePath: path,
-      ballastPath: join(folder, 'ballast'),
-      probePath: join(folder, 'probe'),
-      ballastBytes,
-      usedBytes: () => handle.sizes().usedBytes,
+      space: (usedBytes) =>
+        new Space({
+          ...{ files, storePath: path, ballastPath: join(folder, 'ballast'), probePath, ballastBytes, usedBytes },
+        }),
+      make(fresh) {
+        rehearse(`${fresh}-rehearsal`, files);
+        return tryOpen(fresh, mapBytes);
+      },
     });
-    return new LmdbStore(handle, witness, space);
   } catch (error) {
     await handle.close();
     throw unavailableFault(error);

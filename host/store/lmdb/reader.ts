@@ -37,6 +37,7 @@ export class EnvironmentHandle {
   readonly environment: Environment;
   #pins = 0;
   #closing = false;
+  #closed: (() => void) | undefined;
 
   constructor(environment: Environment) {
     this.environment = environment;
@@ -53,13 +54,25 @@ export class EnvironmentHandle {
   unpin(transaction: ReadTransaction): void {
     transaction.done();
     this.#pins--;
-    if (this.#closing && this.#pins === 0) void this.environment.close();
+    if (this.#closing && this.#pins === 0) void this.environment.close().then(() => this.#closed?.());
   }
 
-  /** Closing under a reader would take the map from under its feet: then it waits for the last one to let go. */
+  /**
+   * Closing under a reader would take the map from under its feet: it happens when the last one lets go. Returns at once
+   * while there is one.
+   */
   async close(): Promise<void> {
     this.#closing = true;
     if (this.#pins === 0) await this.environment.close();
+  }
+
+  /** The same, and waits for the last reader: nothing has the file open or mapped then. */
+  closeWhenFree(): Promise<void> {
+    if (this.#pins === 0) return this.close();
+    this.#closing = true;
+    return new Promise((resolve) => {
+      this.#closed = resolve;
+    });
   }
 
   sizes(): { readonly usedBytes: number; readonly mapBytes: number } {
@@ -122,6 +135,18 @@ export class Pinned {
       const limit = options.limit === undefined ? {} : { limit: options.limit };
       for (const { key, value } of this.#environment.getRange({ ...bounds, ...limit, ...this.#options })) {
         yield { key: key.subarray(1), value };
+      }
+    } finally {
+      this.release();
+    }
+  }
+
+  /** Every row there is, the keys with their table's byte. */
+  *everything(): IterableIterator<{ readonly key: Buffer; readonly value: Buffer }> {
+    this.hold();
+    try {
+      for (const { key, value } of this.#environment.getRange(this.#options)) {
+        yield { key: Buffer.from(key), value: Buffer.from(value) };
       }
     } finally {
       this.release();

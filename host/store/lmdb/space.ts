@@ -77,6 +77,17 @@ export class Space {
     }
   }
 
+  /** The store's file is another one: what is known of its blocks does not hold. */
+  forget(): void {
+    this.#reserved = 0;
+    this.#usedMost = this.#options.usedBytes();
+  }
+
+  /** Whether the disk has room for so many bytes of a file beside the store, as its file system says. */
+  hasBeside(bytes: number): boolean {
+    return this.#freeBytes(this.#options.storePath) >= bytes;
+  }
+
   close(): void {
     if (this.#probe !== undefined) closeSync(this.#probe);
     this.#probe = undefined;

@@ -6,6 +6,8 @@ import { SeededRandom } from '../../reference/random.ts';
 /** Tables whose rows the sum covers. */
 export const SUMMED = ['record', 'name', 'expiry', 'job'] as const;
 export const SLOTS = 48;
+/** A value that was deleted before the store's move of this number. */
+export const destroyedBefore = (move: number): Uint8Array => new SeededRandom(9000 + move).bytes(200);
 
 /** Freshness row of the load: XOR of a hash a row (32 bytes), then the number of rows. */
 export class SumWitness implements Witness {

@@ -51,6 +51,18 @@ class Load {
     this.read();
   }
 
+  /** Into a new file, while rows are written: it goes through, or says why not. */
+  async move(): Promise<void> {
+    try {
+      await this.#store.move();
+    } catch (error) {
+      const code = String((error as { code?: unknown }).code);
+      this.codes.push(code);
+      if (!(code in REFUSALS)) this.wrong.push(`the move failed with ${String(error)}`);
+    }
+    this.read();
+  }
+
   /** Reads give the last acknowledged state, whatever failed. */
   read(): void {
     using snapshot = this.#store.snapshot();
@@ -79,7 +91,7 @@ async function run(job: FaultJob, control: FaultControl) {
         await load.commit(id, (2 * id + worker) % SLOTS);
       }
     };
-    await Promise.all([work(0), work(1)]);
+    await Promise.all([work(0), work(1), load.move()]);
     const counts = control.disarm();
     await store.close();
     return { ...counts, wrong: load.wrong, codes: load.codes };

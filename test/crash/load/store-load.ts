@@ -1,6 +1,7 @@
 /**
- * A process that fills a store, for the rig: `store-load FOLDER SEED COMMITS IN_FLIGHT`. Says `try` before and `ack` after
- * each commit, into the rig's log where there is one, else on its output.
+ * A process that fills a store, for the rig: `store-load FOLDER SEED COMMITS IN_FLIGHT MOVES`. Says `try` before and `ack` after
+ * each commit, into the rig's log where there is one, else on its output. Meanwhile it deletes a row and moves the store into a
+ * new file, MOVES times, and says `moved N` after each.
  */
 import { writeSync } from 'node:fs';
 import { openLmdbStore } from '../../../host/store/lmdb/open.ts';
@@ -8,10 +9,10 @@ import { files } from '../../../host/system/files.ts';
 import { lockFolder } from '../../../host/system/lock.ts';
 import { SeededRandom } from '../../reference/random.ts';
 import { Marker } from '../events.ts';
-import { putsOf, SLOTS, SumWitness } from './rows.ts';
+import { destroyedBefore, putsOf, SLOTS, SumWitness } from './rows.ts';
 
 async function main(): Promise<void> {
-  const [folder = '', seed = '1', commits = '100', inFlight = '4'] = process.argv.slice(2);
+  const [folder = '', seed = '1', commits = '100', inFlight = '4', moves = '0'] = process.argv.slice(2);
   const log = process.env['RIG_LOG'];
   const marker = log === undefined ? undefined : new Marker(log);
   const say = (text: string): void => {
@@ -37,7 +38,16 @@ async function main(): Promise<void> {
       say(`ack ${own} ${slot}`);
     }
   };
-  await Promise.all(Array.from({ length: workers }, (_, worker) => work(worker)));
+  const move = async (): Promise<void> => {
+    const row = { table: 'boot', key: Buffer.from('destroyed') } as const;
+    for (let n = 0; n < Number(moves); n++) {
+      await store.commit({ puts: [{ ...row, value: destroyedBefore(n) }] });
+      await store.commit({ puts: [row] });
+      await store.move();
+      say(`moved ${n}`);
+    }
+  };
+  await Promise.all([move(), ...Array.from({ length: workers }, (_, worker) => work(worker))]);
   await store.close();
   lock.release();
   marker?.close();
