@@ -27,6 +27,7 @@ function figures(parts: FigureParts): Figure[] {
   const { services, audit, appliance, api } = parts;
   const { usedBytes, mapBytes, rows } = services.barrier.store.statistics();
   const { sealed, verifying, reasons } = appliance.status();
+  const { epochs, moved, erase } = appliance.keyService.progress();
   return [
     { name: 'holdfast_sealed', help: '1 while the box is sealed.', type: 'gauge', value: sealed ? 1 : 0 },
     {
@@ -48,6 +49,14 @@ function figures(parts: FigureParts): Figure[] {
         label: ['table', table],
       }),
     ),
+    { name: 'holdfast_old_epochs', help: 'Older data keys that rows may use.', type: 'gauge', value: epochs.length },
+    { name: 'holdfast_rewrapped_rows', help: 'Rows moved by the newest rotation.', type: 'gauge', value: moved },
+    {
+      name: 'holdfast_erase_pending',
+      help: '1 until what was destroyed is overwritten, where that was asked for.',
+      type: 'gauge',
+      value: erase === 'none' ? 0 : 1,
+    },
     { name: 'holdfast_audit_leaves_total', help: 'Leaves of the audit log.', type: 'counter', value: audit.size },
     {
       name: 'holdfast_expiry_stuck',

@@ -18,6 +18,12 @@ const CAMPAIGNS = {
     variable: 'HOLDFAST_KILL_ROUNDS',
     args: ['test/crash/box.test.ts', '-t', 'killed'],
   },
+  erase: {
+    help: 'power cuts and kills of a box that erases while it serves: N points, each with three states of the disk (300)',
+    size: 300,
+    variable: 'HOLDFAST_ERASE_POINTS',
+    args: ['test/crash/erase.test.ts', 'test/crash/power.test.ts', '-t', 'erase|moves into'],
+  },
   faults: {
     help: 'EIO and ENOSPC at every write and sync of a store and of a whole box: N calls of each kind at most (all)',
     size: 100_000,

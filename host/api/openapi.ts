@@ -38,7 +38,8 @@ function describe(mount: string, operation: Operation): ValueMap {
   }));
   const writes = operation.verb === 'write' || operation.verb === 'patch';
   const fields = Object.entries(operation.fields);
-  const query = writes ? [] : fields.map(([name, field]) => ({ name, in: 'query', schema: schemaOf(field) }));
+  const inQuery = ([name]: [string, Field]): boolean => !writes || operation.fieldsInQuery?.includes(name) === true;
+  const query = fields.filter(inQuery).map(([name, field]) => ({ name, in: 'query', schema: schemaOf(field) }));
   const listing =
     operation.verb === 'list'
       ? [{ name: 'list', in: 'query', required: true, schema: { type: 'string', enum: ['true'] } }]

@@ -7,7 +7,7 @@ import type { Inbound } from '../ports/dispatch.ts';
 import type { Value, ValueMap } from '../ports/value.ts';
 import { parseCbor } from './cbor.ts';
 
-export type Parsed = Pick<Inbound, 'verb' | 'path' | 'token' | 'body' | 'wrapTtl' | 'headers'> & {
+export type Parsed = Pick<Inbound, 'verb' | 'path' | 'token' | 'body' | 'query' | 'wrapTtl' | 'headers'> & {
   readonly cbor: boolean;
 };
 
@@ -241,6 +241,7 @@ export function parseRequest(
     path: target.path,
     token: tokenOf(head),
     body: writes ? parseBody(body, head.contentType) : (query ?? {}),
+    ...(writes && query !== undefined ? { query } : {}),
     wrapTtl: wrapTtlOf(head),
     headers: NO_HEADERS,
     cbor: head.accept?.includes('application/cbor') === true,

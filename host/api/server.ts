@@ -188,6 +188,7 @@ class Face {
       path: parsed.path,
       token: parsed.token,
       body: parsed.body,
+      ...(parsed.query === undefined ? {} : { query: parsed.query }),
       wrapTtl: parsed.wrapTtl,
       headers: parsed.headers,
       peer: remoteAddress === undefined ? {} : { address: remoteAddress, port: remotePort },

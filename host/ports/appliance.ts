@@ -92,8 +92,19 @@ export interface SlotAdded extends SlotInfo {
 export interface KeyService {
   /** A new data key: rows move to it behind the requests. */
   rotate(): Promise<void>;
-  /** Epochs that rows may still use beside the newest, and rows moved by the rotation under way. */
-  progress(): { readonly running: boolean; readonly moved: number; readonly epochs: readonly number[] };
+  /**
+   * A new root and data key, and then a new file for the store: what was destroyed before is overwritten, behind the requests.
+   *
+   * @throws Fault `store.full` no room for a second file: nothing changed
+   */
+  erase(): Promise<void>;
+  /** Epochs that rows may still use beside the newest, rows moved by the rotation under way, and how far an erase is. */
+  progress(): {
+    readonly running: boolean;
+    readonly moved: number;
+    readonly epochs: readonly number[];
+    readonly erase: 'none' | 'moving' | 'copying' | 'waiting' | 'overwriting';
+  };
   slots(): readonly SlotInfo[];
   /** Ids may be shortened to what tells them apart, 8 digits at least. @throws Fault `route.absent`, `input.invalid` */
   addSlot(kind: SlotKind, offer?: SlotOffer): Promise<SlotAdded>;

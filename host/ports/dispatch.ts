@@ -12,6 +12,8 @@ export interface Inbound {
   readonly token: string | undefined;
   /** The body of write and patch, the query of read, list and delete. */
   readonly body: ValueMap;
+  /** The query of write and patch, for operations that say that they read it. */
+  readonly query?: ValueMap;
   /** Seconds; 0: not asked for. */
   readonly wrapTtl: number;
   readonly peer: Peer;

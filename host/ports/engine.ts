@@ -176,6 +176,8 @@ export interface Operation extends OperationDeclaration {
   readonly summary: string;
   readonly description?: string;
   readonly fields: Readonly<Record<string, Field>>;
+  /** Fields that a write takes from the query too; elsewhere the query of a write counts for nothing. */
+  readonly fieldsInQuery?: readonly string[];
   /** A field of the wrong type is told of without `Field validation failed: ` before it, as the reference does here. */
   readonly plainFieldErrors?: boolean;
   /** `fields` (default): unknown ones are warned of. `free`: the body is the engine's own (KV v1, cubbyhole). */

@@ -48,6 +48,7 @@ export function keyService(parts: KeyServiceParts): KeyService {
       : slots.filter(({ header }) => header.kind === 'keyfile');
   return {
     rotate: () => keys.rotate(holder()),
+    erase: () => keys.erase(holder()),
     progress: () => keys.progress,
     slots() {
       const { slots } = holder();

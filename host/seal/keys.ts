@@ -12,6 +12,7 @@ import type { Offered, SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import type { Put, Store } from '../ports/store.ts';
 import type { Secret } from '../secret.ts';
 import type { Counters } from './counters.ts';
+import { Erase, type EraseStep } from './erase.ts';
 import type { Freshness } from './freshness.ts';
 import { idOf } from './openers.ts';
 import { Rewrap, type RewrapProgress } from './rewrap.ts';
@@ -71,20 +72,26 @@ interface Ring {
   readonly slots?: { readonly kept: readonly SlotKey[]; readonly removed: readonly SlotKey[] };
   readonly newEpoch?: boolean;
   readonly newRoot?: boolean;
+  /** What else the same commit writes. */
+  readonly more?: readonly Put[];
 }
 
 export class KeyChanges {
   readonly #parts: KeyChangesParts;
   readonly #rewrap: Rewrap;
+  readonly #erase: Erase;
   #rewrapping = false;
+  /** Who asked for work behind while some was under way. */
+  #next: KeyHolder | undefined;
 
   constructor(parts: KeyChangesParts) {
     this.#parts = parts;
     this.#rewrap = new Rewrap(parts);
+    this.#erase = new Erase(parts);
   }
 
-  get progress(): RewrapProgress & { readonly running: boolean } {
-    return { ...this.#rewrap.progress, running: this.#rewrapping };
+  get progress(): RewrapProgress & { readonly running: boolean; readonly erase: EraseStep } {
+    return { ...this.#rewrap.progress, running: this.#rewrapping, erase: this.#erase.step };
   }
 
   /** A new epoch: rows are sealed with it from now on, older ones moved to it behind the requests. */
@@ -92,6 +99,22 @@ export class KeyChanges {
     await holder.exclusive(async () => {
       await this.#change(holder, { newEpoch: true });
       this.#parts.note('keys.rotated', { epoch: this.#parts.core.keyringInfo().epoch });
+    });
+    this.rewrapBehind(holder);
+  }
+
+  /**
+   * A new root and epoch, and nothing of what was deleted before left in the store's file, as far as its medium obeys. Returns
+   * when that is sure to come: rows are moved and the file is exchanged behind the requests, after a restart too.
+   *
+   * @throws Fault `store.full` the disk has no room for a second file: nothing changed
+   */
+  async erase(holder: KeyHolder): Promise<void> {
+    await holder.exclusive(async () => {
+      this.#erase.checkRoom();
+      await this.#change(holder, { newRoot: true, more: [this.#erase.mark()] });
+      this.#erase.asked();
+      this.#parts.note('keys.erase-asked', { epoch: this.#parts.core.keyringInfo().epoch });
     });
     this.rewrapBehind(holder);
   }
@@ -186,25 +209,34 @@ export class KeyChanges {
     return shares;
   }
 
-  /** Goes on with what a rotation began; returns at once. */
+  /** Goes on with what a rotation or an erase began; returns at once. */
   rewrapBehind(holder: KeyHolder): void {
-    if (this.#rewrapping || holder.stopped()) return;
+    if (holder.stopped()) return;
+    if (this.#rewrapping) {
+      this.#next = holder;
+      return;
+    }
     this.#rewrapping = true;
+    void this.#behind(holder).finally(() => {
+      this.#rewrapping = false;
+      const next = this.#next;
+      this.#next = undefined;
+      if (next !== undefined) this.rewrapBehind(next);
+    });
+  }
+
+  async #behind(holder: KeyHolder): Promise<void> {
     const { trouble } = this.#parts;
-    this.#rewrap
-      .run(
-        (work) => holder.exclusive(work),
-        () => holder.stopped(),
-      )
-      .then(() => trouble('rewrap', undefined))
-      .catch((error: unknown) => {
-        if (holder.stopped()) return;
-        const why = isFault(error) ? error.message : 'an internal error';
-        trouble('rewrap', `rows could not be moved to the newest epoch, and the old one stays: ${why}`);
-      })
-      .finally(() => {
-        this.#rewrapping = false;
-      });
+    const stopped = (): boolean => holder.stopped();
+    try {
+      do await this.#rewrap.run((work) => holder.exclusive(work), stopped);
+      while (!stopped() && (await this.#erase.run(stopped)) === 'again');
+      trouble('rewrap', undefined);
+    } catch (error) {
+      if (stopped()) return;
+      const why = isFault(error) ? error.message : 'an internal error';
+      trouble('rewrap', `rows could not be moved to the newest epoch, and the old one stays: ${why}`);
+    }
   }
 
   #checkAllowed(kind: SlotKind): void {
@@ -226,7 +258,7 @@ export class KeyChanges {
     const { counters, leavesDurable, note } = this.#parts;
     await leavesDurable();
     const rows = await counters.changeKeys(
-      (more) => this.#commit(holder, ring, more),
+      (counted) => this.#commit(holder, ring, counted),
       (made) => holder.changed(made),
     );
     if (ring.newRoot === true) await this.#renewAuditKeys();
@@ -239,8 +271,8 @@ export class KeyChanges {
   /** Stages a ring, wraps its root to every slot, and commits both with the freshness row. */
   async #commit(
     holder: KeyHolder,
-    { slots, newEpoch = false, newRoot = false }: Ring,
-    more: readonly Put[],
+    { slots, newEpoch = false, newRoot = false, more = [] }: Ring,
+    counted: readonly Put[],
   ): Promise<readonly SlotRow[]> {
     const { core, store, freshness, clock, beat } = this.#parts;
     const before = store.get('keyring', KEYRING_KEY);
@@ -266,6 +298,7 @@ export class KeyChanges {
       ...rows.map(slotPut),
       ...(slots?.removed ?? []).map(slotRemoval),
       ...more,
+      ...counted,
     ];
     await freshness.carryStaged(() =>
       store.commit({ puts, expect: [{ table: 'keyring', key: KEYRING_KEY, is: expected }] }),

@@ -80,6 +80,13 @@ export class JobRow {
     return decodePayload(this.#within((grant) => Buffer.from(this.#core.openTable(grant, 'job', key, row))));
   }
 
+  /** The row as it lies in the store, sealed. Copies. */
+  find(reader: Reader): { readonly key: Uint8Array; readonly value: Uint8Array } | undefined {
+    const key = Uint8Array.from(this.#core.blindKey('job', this.#name));
+    const value = reader.get('job', key);
+    return value === undefined ? undefined : { key, value: Uint8Array.from(value) };
+  }
+
   put(value: ValueMap): Put {
     const key = this.#core.blindKey('job', this.#name);
     const payload = encodePayload(value);

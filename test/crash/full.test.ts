@@ -45,6 +45,8 @@ onFullDisk(
       expect(new Set(seen.refused)).toEqual(new Set([507]));
       // Opened again the disk is as full as it was; with room it takes writes, and nothing acknowledged is missing.
       expect(seen).toMatchObject({ still: 507, again: 200, missing: [] });
+      // What was destroyed is erased where there is room for a second file, and else nothing is begun.
+      expect(seen.erase).toEqual([507, 200]);
     } finally {
       rmSync(program, { force: true });
       rmSync(folder, { recursive: true, force: true });

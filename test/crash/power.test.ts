@@ -7,7 +7,7 @@ import { cutEverywhere } from './cuts.ts';
 import { bundle, type RecordedRun, recordRun } from './record.ts';
 
 /** Points of the run that moves; more in `npm run campaign -- erase`. */
-const POINTS = Number(process.env['HOLDFAST_MOVE_POINTS'] ?? 100);
+const POINTS = Number(process.env['HOLDFAST_ERASE_POINTS'] ?? 100);
 
 describe('a power cut at any instant', () => {
   let run: RecordedRun;

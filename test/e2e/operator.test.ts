@@ -42,6 +42,19 @@ describe('holdfast operator', () => {
     expect(ok('kv get -field=a secret/app')).toBe('1');
   });
 
+  test('erases what was destroyed, and says how far that is', () => {
+    const term = (): number => Number(wordAfter(ok('read sys/key-status'), 'term'));
+    const before = term();
+    expect(ok('operator rotate -erase')).toMatch(/erase\s+(moving|copying|waiting|overwriting|none)/);
+    expect(term()).toBe(before + 1);
+    expect(ok('kv get -field=a secret/app')).toBe('1');
+    expect(ok('operator rotate -help')).toContain('as far as it obeys');
+    expect(holdfast('operator rotate -erase -status')).toMatchObject({
+      code: 1,
+      error: expect.stringContaining('do not go together'),
+    });
+  });
+
   test('replaces the shares: one begins, the holder gives the old one, the new ones open the box', () => {
     const nonce = wordAfter(ok('operator rekey -init -key-shares=3 -key-threshold=2'), 'Nonce');
     expect(ok('operator rekey -status')).not.toContain(nonce);

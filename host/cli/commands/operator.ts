@@ -63,10 +63,22 @@ const rotate: Command = {
   words: 'operator rotate',
   arguments: '',
   summary: 'Seal with a new data key from now on; rows move to it behind the requests.',
-  flags: [{ name: 'status', type: 'bool', help: 'Only say whether rows still move.' }],
-  async run({ environment, parsed, api, usage }) {
+  details:
+    'With -erase what was destroyed is overwritten too: a new root key, every row under a new data key, and a new file for the\nstore. Gone from the medium as far as it obeys: flash may keep remnants, which only a slot of today could open. -status says\nhow far it is: moving, copying, waiting (for readers), overwriting, none.',
+  flags: [
+    {
+      name: 'erase',
+      type: 'bool',
+      help: 'Also overwrite what was destroyed; needs free disk, half as much again as the store.',
+    },
+    { name: 'status', type: 'bool', help: 'Only say whether rows still move, and how far an erase is.' },
+  ],
+  async run(invocation) {
+    const { environment, parsed, api, usage } = invocation;
     expectPositional(parsed, 0, 0, usage);
-    if (!parsed.bool('status')) await api().call('PUT', 'sys/rotate');
+    const asked = action(invocation, 'erase', 'status');
+    if (asked === 'erase') await api().call('PUT', 'sys/rotate', { body: { erase: true } });
+    else if (asked !== 'status') await api().call('PUT', 'sys/rotate');
     const { json } = await api().call('GET', 'sys/rotate');
     printAnswer(environment, parsed, json);
     return EXIT.ok;

@@ -45,9 +45,18 @@ const SLOT_ID: Field = { type: 'string', description: 'Id of the slot, as the li
 const SHARE: Field = { type: 'string', description: 'One share, hex or base64.', secret: true };
 const NONCE: Field = { type: 'string', description: 'Nonce of the attempt.' };
 
+const ERASE: Field = {
+  type: 'bool',
+  description:
+    'Also overwrite what was destroyed: a new root key, then a new file for the store. In the query or the body.',
+};
+const ERASE_HELP =
+  'Destroyed data is gone from the API at once; free pages of the store keep its ciphertext. With erase=true the box makes a new root and data key, moves every row to them, forgets the old ones, writes the rows into a new file, and overwrites and removes the old one: gone from the medium as far as it obeys (flash may keep remnants that a slot of today could open; only destroying the slots ends that). It is done behind the requests and after a restart too; reading this path says how far it is. It needs as much free disk as the store takes, and half as much again.';
+
 function operatorOperations({ keys }: KeyOperationParts): Operation[] {
-  const rotate = async (): Promise<undefined> => {
-    await keys().rotate();
+  const rotate = async ({ fields }: OperationContext): Promise<undefined> => {
+    if (fields['erase'] === true) await keys().erase();
+    else await keys().rotate();
   };
   return [
     {
@@ -56,7 +65,9 @@ function operatorOperations({ keys }: KeyOperationParts): Operation[] {
       verb: 'write',
       sudo: true,
       summary: 'Seal with a new data key from now on; rows move to it behind the requests.',
-      fields: {},
+      description: ERASE_HELP,
+      fields: { erase: ERASE },
+      fieldsInQuery: ['erase'],
       run: rotate,
     },
     {
@@ -65,7 +76,9 @@ function operatorOperations({ keys }: KeyOperationParts): Operation[] {
       verb: 'write',
       sudo: true,
       summary: 'As sys/rotate.',
-      fields: {},
+      description: ERASE_HELP,
+      fields: { erase: ERASE },
+      fieldsInQuery: ['erase'],
       run: rotate,
     },
     {
@@ -73,11 +86,12 @@ function operatorOperations({ keys }: KeyOperationParts): Operation[] {
       pattern: 'rotate',
       verb: 'read',
       sudo: true,
-      summary: 'Whether rows still move to the newest data key, and which older ones may be in use.',
+      summary:
+        'Whether rows still move to the newest data key, which older ones may be in use, and how far an erase is.',
       fields: {},
       run: () => {
-        const { running, moved, epochs } = keys().progress();
-        return { data: { running, moved, older_terms: epochs } };
+        const { running, moved, epochs, erase } = keys().progress();
+        return { data: { running, moved, older_terms: epochs, erase } };
       },
     },
     {

@@ -1,5 +1,5 @@
 /** What must hold of a whole box after a power cut: it opens, its log verifies, and nothing acknowledged is lost. */
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { verifyFolder } from '../../../host/audit/index.ts';
@@ -17,6 +17,7 @@ function historiesOf(marks: readonly string[]): Map<string, History> {
   const all = new Map<string, History>();
   for (const mark of marks) {
     const [word = '', n = '', kind = '', name = ''] = mark.split(' ');
+    if (word !== 'try' && word !== 'ack') continue;
     const history = all.get(`${kind} ${name}`) ?? { acked: undefined, tried: [] };
     all.set(`${kind} ${name}`, history);
     const number = n === 'gone' ? undefined : Number(n);
@@ -67,12 +68,23 @@ async function answeredIn(send: WholeBox['send'], size: number): Promise<Readonl
   return found;
 }
 
+/** Of the sealed rows that marks of this kind name, how many lie in files of the store. */
+function unerased(folder: string, marks: readonly string[], kind: 'asked' | 'erased'): number {
+  const rows = marks.flatMap((mark) => (mark.startsWith(`${kind} `) ? mark.slice(kind.length + 1).split(',') : []));
+  if (rows.length === 0) return 0;
+  const files = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile());
+  const bytes = files.map(({ name }) => readFileSync(join(folder, name)));
+  return rows.filter((row) => bytes.some((one) => one.includes(Buffer.from(row, 'hex')))).length;
+}
+
 async function checkBox(folder: string, marks: readonly string[]): Promise<string[]> {
   const wrong: string[] = [];
   const [keyfile = '', rootFile = ''] = [process.env['BOX_KEYFILE'], process.env['BOX_ROOT']];
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-check-'));
   const ownKey = join(scratch, 'keyfile');
   copyFileSync(keyfile, ownKey);
+  const early = unerased(folder, marks, 'erased');
+  if (early > 0) wrong.push(`${early} rows lie in a store that had said that they were erased`);
   try {
     const { box, services, audit, stop } = await assemble(folder, ownKey);
     try {
@@ -97,6 +109,11 @@ async function checkBox(folder: string, marks: readonly string[]): Promise<strin
       }
       const more = await send('write', 'secret/data/after', { data: { the: 'cut' } });
       if (more.kind === 'error') wrong.push(`a write after the cut was answered ${more.status}`);
+      // What was asked for before the cut is done after it.
+      while (box.keys.progress.erase !== 'none' || box.keys.progress.running)
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      const late = unerased(folder, marks, 'asked');
+      if (late > 0) wrong.push(`${late} rows lie in the store after the erase that was asked for`);
     } finally {
       await stop();
     }

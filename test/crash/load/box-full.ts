@@ -52,13 +52,16 @@ async function main(): Promise<void> {
   const unreadAfter = await lost(SAMPLE);
   revoked.push(await status('write', 'auth/token/revoke', { token: 'token-b' }));
   const still = await write(WRITES_MAX);
+  const erase = [await status('write', 'sys/rotate', { erase: true })];
   execFileSync('mount', ['-o', 'remount,size=96m', disk]);
   const again = await write(WRITES_MAX + 1);
+  erase.push(await status('write', 'sys/rotate', { erase: true }));
+  while (current.box.keys.progress.erase !== 'none') await new Promise((resolve) => setTimeout(resolve, 5));
   const missing = await lost(acked.length);
   await current.stop();
   const { ok } = verifyFolder(join(data, 'audit'));
   rmSync(scratch, { recursive: true });
-  const seen = { opened, acked: acked.length, refused, unread, unreadAfter, revoked, still, again, missing, ok };
+  const seen = { opened, acked: acked.length, refused, unread, unreadAfter, revoked, still, again, erase, missing, ok };
   console.log(JSON.stringify(seen));
 }
 

@@ -1,14 +1,19 @@
 /**
- * A whole box under a mixed load, for the rig: `box-load FOLDER KEYFILE ROOT COMMITS IN_FLIGHT FIRST`. The box is there already;
- * ROOT is a file with its root token. Says `try` before and `ack` after each request that writes.
+ * A whole box under a mixed load, for the rig: `box-load FOLDER KEYFILE ROOT COMMITS IN_FLIGHT FIRST ERASES`. The box is there
+ * already; ROOT is a file with its root token. Says `try` before and `ack` after each request that writes. Meanwhile it destroys a
+ * secret and erases, ERASES times: says `asked` and `erased` with the secret's sealed row in hex.
  */
 import { readFileSync, writeSync } from 'node:fs';
+import type { ValueMap } from '../../../host/ports/value.ts';
 import { assemble, sender } from '../../host/whole/box.ts';
 import { SeededRandom } from '../../reference/random.ts';
 import { Marker } from '../events.ts';
 
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
 async function main(): Promise<void> {
-  const [folder = '', keyfile = '', rootFile = '', commits = '40', inFlight = '4', first = '0'] = process.argv.slice(2);
+  const [folder = '', keyfile = '', rootFile = '', commits = '40', inFlight = '4', first = '0', erases = '0'] =
+    process.argv.slice(2);
   const log = process.env['RIG_LOG'];
   const marker = log === undefined ? undefined : new Marker(log);
   const say = (text: string): void => {
@@ -16,7 +21,7 @@ async function main(): Promise<void> {
     else writeSync(1, `${text}\n`);
   };
   const root = readFileSync(rootFile, 'utf8').trim();
-  const { box, services, stop } = await assemble(folder, keyfile);
+  const { box, services, store, stop } = await assemble(folder, keyfile);
   if (!(await box.unsealAutomatically())) throw new Error(box.status().reasons.join('; '));
   const send = sender(services, () => root);
   let next = Number(first);
@@ -40,7 +45,30 @@ async function main(): Promise<void> {
       say(`ack ${n} ${key} ${id}`);
     }
   };
-  await Promise.all(Array.from({ length: Number(inFlight) }, (_, own) => worker(own)));
+  const recordsNow = (): Map<string, string> =>
+    new Map([...store.range('record')].map(({ key, value }) => [hex(key), hex(value)]));
+  const ok = async (...request: Parameters<typeof send>): Promise<ValueMap> => {
+    const outbound = await send(...request);
+    if (outbound.kind === 'error') throw new Error(`${request[1]} was answered ${outbound.status}`);
+    return outbound.answer.data ?? {};
+  };
+  const erase = async (): Promise<void> => {
+    for (let n = 0; n < Number(erases); n++) {
+      const before = recordsNow();
+      await ok('write', 'secret/data/destroyed', { data: { password: `number ${n}` } });
+      const made = recordsNow();
+      await ok('delete', 'secret/metadata/destroyed');
+      const after = recordsNow();
+      const rows = [...made].filter(([key]) => !before.has(key) && !after.has(key)).map(([, row]) => row);
+      if (rows.length === 0) throw new Error('no row of the secret was seen');
+      await ok('write', 'sys/rotate', { erase: true });
+      say(`asked ${rows.join(',')}`);
+      while ((await ok('read', 'sys/rotate'))['erase'] !== 'none')
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      say(`erased ${rows.join(',')}`);
+    }
+  };
+  await Promise.all([erase(), ...Array.from({ length: Number(inFlight) }, (_, own) => worker(own))]);
   await stop();
   marker?.close();
 }

@@ -47,6 +47,7 @@ const shamir = (machine: Machine, threshold: number, shares: number): ShamirSlot
 /** A change of keys, by name, on whichever machine. */
 const CHANGES: Readonly<Record<string, (machine: Machine) => Promise<unknown>>> = {
   rotate: (machine) => machine.box.keys.rotate(machine.box.holder()),
+  erase: (machine) => machine.box.keys.erase(machine.box.holder()),
   rekey: (machine) => machine.box.keys.rekey(machine.box.holder(), shamir(machine, 2, 3), { threshold: 2, shares: 3 }),
   'adding a slot': (machine) =>
     machine.box.keys.add(

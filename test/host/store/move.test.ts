@@ -66,7 +66,7 @@ async function filled(store: Store): Promise<Map<string, Buffer>> {
 }
 
 function agrees(store: Store, rows: ReadonlyMap<string, Buffer>): void {
-  expect(namesOf(store)).toEqual([...rows.keys()].toSorted());
+  expect(new Set(namesOf(store))).toEqual(new Set(rows.keys()));
   for (const [name, value] of rows) {
     expect(Buffer.compare(store.get('record', Buffer.from(name)) ?? Buffer.of(), value)).toBe(0);
   }
