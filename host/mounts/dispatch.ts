@@ -11,12 +11,12 @@ import { Fault, isFault } from '../fault.ts';
 import type { Dispatcher, Inbound, Outbound } from '../ports/dispatch.ts';
 import type { Answer, MountInfo, OperationContext, TokenInfo } from '../ports/engine.ts';
 import type { LeaseTime } from '../ports/lease-time.ts';
-import type { Value, ValueMap } from '../ports/value.ts';
+import type { ValueMap } from '../ports/value.ts';
 import { decodeToken, tokenInfo } from '../tokens/row.ts';
 import type { Tokens } from '../tokens/tokens.ts';
 import { NOT_VALID, type Wrapping } from '../tokens/wrapping.ts';
 import { answerOf, error, NOTHING, POLICY_REFUSED, SEALED, TOKEN_REFUSED, wrapped } from './errors.ts';
-import { parseFields } from './fields.ts';
+import { parseFields, withQuery } from './fields.ts';
 import { helpOf } from './help.ts';
 import type { MountRecord, Mounts } from './mounts.ts';
 import type { Registry } from './registry.ts';
@@ -127,10 +127,8 @@ export class Dispatch implements Dispatcher {
     if (route.trailingSlash && request.verb !== 'list' && found.operation.slash !== true) {
       return error(400, "only a list takes a path ending in '/'");
     }
-    const { fieldsInQuery } = found.operation;
-    if (fieldsInQuery === undefined || request.query === undefined) return this.#run(request, mount, found);
-    const body = withQuery(request.body, request.query, fieldsInQuery);
-    return typeof body === 'string' ? error(400, body) : this.#run({ ...request, body }, mount, found);
+    const asked = withQuery(request, found.operation);
+    return typeof asked === 'string' ? error(400, asked) : this.#run(asked, mount, found);
   }
 
   // ------------------------------------------------------------------------------------------ deciding
@@ -439,20 +437,6 @@ function withWarnings(answer: Answer | undefined, warnings: readonly string[]): 
   // Nothing to say stays 204, whatever was unknown in the request.
   if (warnings.length === 0 || answer === undefined || answer.raw !== undefined) return answer;
   return { ...answer, warnings: [...(answer.warnings ?? []), ...warnings] };
-}
-
-/** @returns the body with what the query gives of these fields; a text: why not */
-function withQuery(body: ValueMap, query: ValueMap, names: readonly string[]): ValueMap | string {
-  const taken: Record<string, Value> = {};
-  for (const name of names) {
-    const value = Object.hasOwn(query, name) ? query[name] : undefined;
-    if (value === undefined) continue;
-    if (value === '') return `${name} has no value in the query: give ${name}=true`;
-    if (Object.hasOwn(body, name) && String(body[name]) !== value)
-      return `${name} is one thing in the query and another in the body`;
-    taken[name] = value;
-  }
-  return { ...body, ...taken };
 }
 
 /** JSON with sorted keys, for comparing with the values of a policy. */

@@ -1,6 +1,7 @@
 /** Fields of a request, by the operation's schema. What clients of this field send is taken: digits in texts, Go durations. */
 import { DURATION_MS_MAX, parseDurationMs } from '../duration.ts';
 import { Fault } from '../fault.ts';
+import type { Inbound } from '../ports/dispatch.ts';
 import type { Field, FieldType, Operation } from '../ports/engine.ts';
 import type { Value, ValueMap } from '../ports/value.ts';
 
@@ -171,4 +172,20 @@ function aliasesOf(operation: Operation): ReadonlyMap<string, string> {
     ALIASES.set(operation, aliases);
   }
   return aliases;
+}
+
+/** @returns the request with what its operation takes from the query in its body; a text: why not */
+export function withQuery(request: Inbound, { fieldsInQuery: names }: Operation): Inbound | string {
+  const { body, query } = request;
+  if (names === undefined || query === undefined) return request;
+  const taken: Record<string, Value> = {};
+  for (const name of names) {
+    const value = Object.hasOwn(query, name) ? query[name] : undefined;
+    if (value === undefined) continue;
+    if (value === '') return `${name} has no value in the query: give ${name}=true`;
+    if (Object.hasOwn(body, name) && String(body[name]) !== value)
+      return `${name} is one thing in the query and another in the body`;
+    taken[name] = value;
+  }
+  return { ...request, body: { ...body, ...taken } };
 }
