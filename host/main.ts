@@ -26,7 +26,9 @@ import { Freshness } from './seal/freshness.ts';
 import { KeyfileSlot } from './seal/keyfile/keyfile.ts';
 import { boxLog } from './seal/log.ts';
 import { storedPinMark } from './seal/pin.ts';
+import { Pkcs11CounterDevice } from './seal/pkcs11/counter.ts';
 import { type Pkcs11Options, Pkcs11Slot } from './seal/pkcs11/pkcs11.ts';
+import { TokenUse } from './seal/pkcs11/use.ts';
 import { readComplete } from './seal/rows.ts';
 import { ShamirSlot } from './seal/shamir/shamir.ts';
 import { TpmCounterDevice } from './seal/tpm2/counter-device.ts';
@@ -106,7 +108,12 @@ function devicesOf(
     slots.push(tpmSlot(tss, config, store, applianceId));
     counters.push(new TpmCounterDevice(tss));
   }
-  if (config['seal.pkcs11.module'] !== '') slots.push(new Pkcs11Slot(pkcs11Options(config, store, variables)));
+  if (config['seal.pkcs11.module'] !== '') {
+    const options = pkcs11Options(config, store, variables);
+    const token = new TokenUse(options);
+    slots.push(new Pkcs11Slot(options, token));
+    counters.push(new Pkcs11CounterDevice(token, systemRandom));
+  }
   slots.push(new KeyfileSlot({ path: join(config.config, 'keyfile'), random: systemRandom, files }));
   return { slots, counters };
 }

@@ -49,7 +49,7 @@ export function counterContract(name: string, make: () => Promise<CounterBench>)
     });
 
     test('a place that is none is refused', () => {
-      for (const place of [{}, { index: 'x' }, { index: 1, srkName: new Uint8Array(3) }, { id: 'zz', serial: '' }]) {
+      for (const place of [{}, { index: 'x' }, { index: 0x0180_0010, srkName: '000b' }, { id: 'zz', serial: '' }]) {
         expect(() => bench.device.at(place)).toThrow(expect.objectContaining({ code: 'appliance.rolled-back' }));
       }
     });

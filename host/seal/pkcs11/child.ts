@@ -87,6 +87,14 @@ async function answer(ask: Ask, fields: readonly Buffer[]): Promise<readonly Uin
     case 'probe':
       token.probe(sortOf(a), b);
       return [];
+    case 'count':
+      return [token.count(a)];
+    case 'setCount':
+      token.setCount(a, b, d);
+      return [];
+    case 'forgetCount':
+      token.forgetCount(a);
+      return [];
     case 'destroy':
       token.destroy(a);
       return [];

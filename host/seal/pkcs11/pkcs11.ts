@@ -5,53 +5,18 @@
  */
 import { constants, createPublicKey, publicEncrypt, timingSafeEqual } from 'node:crypto';
 import type { Random } from '../../ports/random.ts';
-import type { CreatedSlot, Offered, PinMark, SealSlot } from '../../ports/seal-slot.ts';
+import type { CreatedSlot, Offered, SealSlot } from '../../ports/seal-slot.ts';
 import { Secret } from '../../secret.ts';
-import { ATTEMPTS_MAX, isPin, readPinFile } from '../pin.ts';
-import {
-  associatedData,
-  checkOf,
-  decodeBlob,
-  encodeBlob,
-  ID_SIZE,
-  IV_SIZE,
-  KEY_SIZE,
-  SERIAL_SIZE,
-  type SlotBlob,
-} from './blob.ts';
-import { CAN, CKF_LOGIN_REQUIRED } from './constants.ts';
-import { type ChildOptions, Conversation, Refusal } from './conversation.ts';
-import { mayTry, type Word } from './pin.ts';
+import { associatedData, checkOf, decodeBlob, encodeBlob, ID_SIZE, IV_SIZE, KEY_SIZE, type SlotBlob } from './blob.ts';
+import { CAN } from './constants.ts';
+import { type Conversation, Refusal } from './conversation.ts';
+import type { Word } from './pin.ts';
 import { explain } from './trouble.ts';
-import { encodeSort, MECHANISM, type Mechanism, type Trouble } from './wire.ts';
+import { type Opened, type TokenOptions, TokenUse } from './use.ts';
+import { encodeSort, MECHANISM, type Mechanism } from './wire.ts';
 
-export interface Pkcs11Options extends ChildOptions {
+export interface Pkcs11Options extends TokenOptions {
   readonly random: Random;
-  /** Path of the module (`seal.pkcs11.module`). */
-  readonly module: string;
-  /** What some modules (NSS) are given at their start; empty for the others. */
-  readonly parameters: string;
-  /** Label of the token (`seal.pkcs11.token`). */
-  readonly token: string;
-  /** File of the PIN (`seal.pkcs11.pinFile`); without it a person offers the PIN each time. */
-  readonly pinFile?: string | undefined;
-  readonly mark: PinMark;
-}
-
-interface Opened {
-  readonly talk: Conversation;
-  readonly serial: Uint8Array;
-  readonly mechanisms: number;
-}
-
-/** What a use of the token needs before it is logged in. */
-interface Use {
-  readonly word: Word;
-  readonly offered: Offered;
-  /** The session may make and destroy keys. */
-  readonly write: boolean;
-  /** The token must have this serial number: another is not told the PIN. */
-  readonly serial?: Uint8Array;
 }
 
 export class Pkcs11Slot implements SealSlot {
@@ -59,21 +24,23 @@ export class Pkcs11Slot implements SealSlot {
   readonly automatic: boolean;
   readonly bindsContext = true;
   readonly #options: Pkcs11Options;
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #token: TokenUse;
 
-  constructor(options: Pkcs11Options) {
+  /** @param token  shared with whoever else uses the same token */
+  constructor(options: Pkcs11Options, token = new TokenUse(options)) {
     this.#options = options;
+    this.#token = token;
     this.automatic = options.pinFile !== undefined;
   }
 
   /** Makes a key in the token, then opens what it closed: a slot that does not open is not handed out. */
   create(context: Uint8Array, offered: Offered = {}): Promise<CreatedSlot> {
-    return this.#alone(async () => {
+    return this.#token.alone(async () => {
       const use = { word: wordOf(offered, 'command'), offered, write: true };
       /** Keys that open nothing. */
       const left: Uint8Array[] = [];
       try {
-        return await this.#use(use, async ({ talk, serial, mechanisms }) => {
+        return await this.#token.use(use, async ({ talk, serial, mechanisms }) => {
           if (mechanisms === 0) throw explain('mechanism-missing');
           const id = this.#options.random.bytes(ID_SIZE);
           left.push(id);
@@ -83,25 +50,26 @@ export class Pkcs11Slot implements SealSlot {
         });
       } finally {
         // In a new process, for the module may be what failed. What is reported is the first failure.
-        for (const id of left) await this.#useOnce(use, ({ talk }) => talk.ask('destroy', id)).catch(() => undefined);
+        for (const id of left)
+          await this.#token.useOnce(use, ({ talk }) => talk.ask('destroy', id)).catch(() => undefined);
       }
     });
   }
 
   recover(bytes: Uint8Array, context: Uint8Array, offered: Offered): Promise<Secret> {
-    return this.#alone(async () => {
+    return this.#token.alone(async () => {
       const blob = decodeBlob(bytes);
       if (blob === undefined) throw explain('blob-wrong');
       const use = { word: wordOf(offered, 'none'), offered, write: false, serial: blob.serial };
       const open = ({ talk }: Opened): Promise<Secret> => unseal(talk, blob, context);
       try {
-        return await this.#use(use, open);
+        return await this.#token.use(use, open);
       } catch (error) {
         if (!(error instanceof Refusal) || error.trouble !== 'data-refused') throw error;
       }
       // Some modules answer a wrong tag as they answer any failure: once more, in a new process, and if it is
       // refused again, the token proves with other bytes that it works.
-      return await this.#use(use, async ({ talk }) => {
+      return await this.#token.use(use, async ({ talk }) => {
         try {
           return await unseal(talk, blob, context);
         } catch (error) {
@@ -116,11 +84,11 @@ export class Pkcs11Slot implements SealSlot {
 
   /** Destroys the slot's key in the token; each slot has its own. */
   discard(bytes: Uint8Array, _kept: readonly Uint8Array[] = [], offered: Offered = {}): Promise<void> {
-    return this.#alone(async () => {
+    return this.#token.alone(async () => {
       const blob = decodeBlob(bytes);
       if (blob === undefined) return;
       const use = { word: wordOf(offered, 'command'), offered, write: true, serial: blob.serial };
-      await this.#use(use, async ({ talk }) => {
+      await this.#token.use(use, async ({ talk }) => {
         await talk.ask('destroy', blob.id);
       });
     });
@@ -128,66 +96,6 @@ export class Pkcs11Slot implements SealSlot {
 
   asksPin(): boolean {
     return !this.automatic;
-  }
-
-  /** One use at a time: two logins at once could count as two wrong PINs. */
-  #alone<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#queue.then(work).catch((error: unknown) => {
-      throw asFault(error);
-    });
-    this.#queue = turn.catch(() => undefined);
-    return turn;
-  }
-
-  /** A session that is lost in the middle is opened again, once. */
-  async #use<T>(use: Use, work: (opened: Opened) => Promise<T>): Promise<T> {
-    try {
-      return await this.#useOnce(use, work);
-    } catch (error) {
-      if (!(error instanceof Refusal) || error.trouble !== 'session-lost') throw error;
-    }
-    return await this.#useOnce(use, work);
-  }
-
-  async #useOnce<T>(use: Use, work: (opened: Opened) => Promise<T>): Promise<T> {
-    const { module, parameters, token } = this.#options;
-    const talk = new Conversation(this.#options);
-    try {
-      const [serial, flags, mechanisms] = await talk.ask(
-        'open',
-        Buffer.from(module),
-        Buffer.from(parameters),
-        Buffer.from(token),
-        Buffer.of(use.write ? 1 : 0),
-      );
-      if (serial?.length !== SERIAL_SIZE || flags?.length !== 4 || mechanisms?.length !== 1) throw explain('crashed');
-      if (use.serial !== undefined && !serial.equals(use.serial)) throw explain('token-other');
-      await this.#login(talk, flags.readUInt32BE(0), use);
-      return await work({ talk, serial, mechanisms: mechanisms[0] ?? 0 });
-    } finally {
-      await talk.end();
-    }
-  }
-
-  async #login(talk: Conversation, flags: number, { word, offered }: Use): Promise<void> {
-    if ((flags & CKF_LOGIN_REQUIRED) === 0) return;
-    const { mark, pinFile } = this.#options;
-    const attempts = mark.read();
-    mayTry(flags, attempts, word);
-    if (offered.pin === undefined && pinFile === undefined) throw explain('pin-absent');
-    using pin =
-      offered.pin === undefined
-        ? readPinFile(pinFile ?? '', 'seal.pkcs11.pinFile')
-        : new Secret(Uint8Array.from(offered.pin.bytes));
-    if (!isPin(pin.bytes)) throw explain('pin-refused');
-    await mark.write(Math.min(attempts + 1, ATTEMPTS_MAX));
-    try {
-      await talk.ask('login', pin.bytes);
-    } catch (error) {
-      if (error instanceof Refusal && PIN_IS_WRONG.has(error.trouble)) await mark.write(ATTEMPTS_MAX);
-      throw error;
-    }
-    await mark.write(0);
   }
 
   async #seal(talk: Conversation, mechanisms: number, made: Made, context: Uint8Array): Promise<CreatedSlot> {
@@ -213,8 +121,6 @@ const OAEP: readonly (readonly [Mechanism, string])[] = [
   ['oaepSha256', 'sha256'],
   ['oaepSha1', 'sha1'],
 ];
-
-const PIN_IS_WRONG: ReadonlySet<Trouble> = new Set<Trouble>(['pin-refused', 'pin-locked', 'pin-unset']);
 
 async function sealByAes(talk: Conversation, made: Made, key: Secret, context: Uint8Array): Promise<SlotBlob> {
   const [local] = await talk.ask('generate', Buffer.of(MECHANISM.gcm), made.id);
@@ -269,9 +175,4 @@ async function unseal(talk: Conversation, blob: SlotBlob, context: Uint8Array): 
 async function proveOpens(talk: Conversation, blob: SlotBlob, key: Secret, context: Uint8Array): Promise<void> {
   using again = await unseal(talk, blob, context);
   if (!timingSafeEqual(again.bytes, key.bytes)) throw explain('token-failed');
-}
-
-function asFault(error: unknown): unknown {
-  if (error instanceof Refusal) return explain(error.trouble);
-  return error;
 }

@@ -31,9 +31,15 @@ function call<T>(work: () => T, otherwise: Trouble = 'token-failed'): T {
     return work();
   } catch (error) {
     if (error instanceof TokenTrouble) throw error;
-    const code = error instanceof Error && 'code' in error && typeof error.code === 'number' ? error.code : 0;
-    throw new TokenTrouble(c.TROUBLE_OF.get(code) ?? otherwise);
+    throw new TokenTrouble(c.TROUBLE_OF.get(codeOf(error)) ?? otherwise);
   }
+}
+
+/** The return code of a call. The binding leaves it in the message of some calls (C_CreateObject): "CKR_…:19". */
+function codeOf(error: unknown): number {
+  if (!(error instanceof Error)) return 0;
+  if ('code' in error && typeof error.code === 'number') return error.code;
+  return Number(/^CKR_\w+:(\d{1,10})(?!\d)/.exec(error.message)?.[1] ?? 0);
 }
 
 export class Token {
@@ -152,6 +158,48 @@ export class Token {
     }
   }
 
+  /** The highest count under this id: a power cut between two writes leaves two. */
+  count(id: Buffer): Buffer {
+    const counts = this.#counts(id).map(({ count }) => count);
+    const highest = counts.reduce((high, one) => (Buffer.compare(one, high) > 0 ? one : high), Buffer.alloc(0));
+    if (highest.length === 0) throw new TokenTrouble('count-absent');
+    return highest;
+  }
+
+  /** The new count is there before the old one goes: a power cut never leaves none. */
+  setCount(id: Buffer, from: Buffer, to: Buffer): void {
+    if (to.length !== COUNT_SIZE) throw new TokenTrouble('message-wrong');
+    const old = this.#counts(id);
+    if (from.length === 0 && old.length > 0) throw new TokenTrouble('count-other');
+    if (from.length > 0 && !this.count(id).equals(from)) throw new TokenTrouble('count-other');
+    const session = this.#open();
+    const template = [...countTemplate(id), { type: c.CKA_VALUE, value: Buffer.concat([COUNT_VERSION, to]) }];
+    try {
+      this.#module.C_CreateObject(session, template);
+    } catch (error) {
+      if (c.TEMPLATE_REFUSED.has(codeOf(error))) throw new TokenTrouble('data-unknown');
+      call(() => fail(error));
+    }
+    for (const { object } of old) call(() => this.#module.C_DestroyObject(session, object));
+    // Some modules say that they took it and keep nothing.
+    if (this.#counts(id).length === 0) throw new TokenTrouble('data-unknown');
+  }
+
+  forgetCount(id: Buffer): void {
+    const session = this.#open();
+    for (const { object } of this.#counts(id)) call(() => this.#module.C_DestroyObject(session, object));
+  }
+
+  #counts(id: Buffer): { readonly object: Handle; readonly count: Buffer }[] {
+    if (id.length !== ID_SIZE) throw new TokenTrouble('message-wrong');
+    return this.#find(countTemplate(id), OBJECTS_MAX).flatMap((object) => {
+      const [answer] = call(() => this.#module.C_GetAttributeValue(this.#open(), object, [{ type: c.CKA_VALUE }]));
+      const value = bytesOf(answer?.value);
+      const right = value.length === 1 + COUNT_SIZE && value[0] === COUNT_VERSION[0];
+      return right ? [{ object, count: value.subarray(1) }] : [];
+    });
+  }
+
   /** A module that is left without this keeps its sessions in the device (TPM). */
   close(): void {
     if (!this.#opened) return;
@@ -236,6 +284,17 @@ function oaep(mechanism: Mechanism): Pkcs11Mechanism {
 
 const LABEL = 'holdfast slot';
 
+const COUNT_SIZE = 8;
+const COUNT_VERSION = Buffer.of(1);
+/** Data objects have no CKA_ID: the label names them. Private, so that nobody reads or changes them without the PIN. */
+const countTemplate = (id: Buffer): Attribute[] => [
+  { type: c.CKA_CLASS, value: c.CKO_DATA },
+  { type: c.CKA_TOKEN, value: true },
+  { type: c.CKA_PRIVATE, value: true },
+  { type: c.CKA_APPLICATION, value: 'holdfast' },
+  { type: c.CKA_LABEL, value: `holdfast counter ${id.toString('hex')}` },
+];
+
 /** What every secret of ours on a token is. */
 const kept = (id: Buffer): Attribute[] => [
   { type: c.CKA_TOKEN, value: true },
@@ -287,8 +346,7 @@ function whereTaken<T>(make: (extra: Attribute[]) => T): T {
     try {
       return make(extra);
     } catch (error) {
-      const code = error instanceof Error && 'code' in error ? error.code : 0;
-      if (typeof code !== 'number' || !c.TEMPLATE_REFUSED.has(code)) return call(() => fail(error));
+      if (!c.TEMPLATE_REFUSED.has(codeOf(error))) return call(() => fail(error));
     }
   }
   return call(() => make([]));

@@ -87,6 +87,12 @@ const SENTENCES: Readonly<Record<Trouble | Found, readonly [FaultCode, string]>>
     'slot.unavailable',
     'the token can neither AES-256-GCM nor RSA-OAEP as a slot needs it: use another token',
   ],
+  'count-absent': ['appliance.rolled-back', "the token's counter is gone, or this is another token"],
+  'count-other': ['appliance.rolled-back', "the token's counter was changed by somebody else"],
+  'data-unknown': [
+    'slot.unavailable',
+    'the token keeps no data objects, and so no counter: the slot works without one',
+  ],
   'message-wrong': [
     'slot.unavailable',
     'the program that loads the PKCS#11 module is of another version: install holdfast anew',

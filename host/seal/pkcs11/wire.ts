@@ -31,6 +31,12 @@ export const ASK = {
   destroy: { code: 7, fields: 1 },
   /** → nothing; the module is finalised and the child ends. */
   end: { code: 8, fields: 0 },
+  /** id → the count (8): the highest that lies under this id */
+  count: { code: 9, fields: 1 },
+  /** id, count as it is (8) or nothing where there is none yet, count as it shall be (8) → nothing */
+  setCount: { code: 10, fields: 3 },
+  /** id → nothing. Removes every count with this id. */
+  forgetCount: { code: 11, fields: 1 },
 } as const;
 export type Ask = keyof typeof ASK;
 
@@ -74,6 +80,9 @@ export const TROUBLE = {
   'token-failed': 14,
   'mechanism-missing': 15,
   'message-wrong': 16,
+  'count-absent': 17,
+  'count-other': 18,
+  'data-unknown': 19,
 } as const;
 export type Trouble = keyof typeof TROUBLE;
 

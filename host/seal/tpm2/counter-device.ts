@@ -12,7 +12,8 @@ const FIRST_INDEX = 0x0180_0010;
 const INDEX_COUNT = 16;
 const NV_FIRST = 0x0100_0000;
 const NV_LAST = 0x01ff_ffff;
-const NAME_SIZE = 34;
+/** TPM_ALG_SHA256 and the digest, in hex. */
+const NAME = /^000b[0-9a-f]{64}$/;
 /** TPM_RC_HANDLE: no such index. */
 const NO_INDEX = 0x08b;
 
@@ -28,19 +29,18 @@ export class TpmCounterDevice implements CounterDevice {
   async enrol(): Promise<{ readonly counter: Counter; readonly place: ValueMap }> {
     const { identity } = await TpmCounter.enrol(this.#tss, await this.#freeIndex());
     const { index, srkName } = identity;
-    return { counter: new TpmCounter(this.#tss, identity), place: { index, srkName: Uint8Array.from(srkName) } };
+    return {
+      counter: new TpmCounter(this.#tss, identity),
+      place: { index, srkName: Buffer.from(srkName).toString('hex') },
+    };
   }
 
   at({ index, srkName }: ValueMap): Counter {
-    const right =
-      typeof index === 'number' &&
-      Number.isInteger(index) &&
-      index >= NV_FIRST &&
-      index <= NV_LAST &&
-      srkName instanceof Uint8Array &&
-      srkName.length === NAME_SIZE;
-    if (!right) throw new Fault('appliance.rolled-back', 'what the store says of the TPM counter names no counter');
-    return new TpmCounter(this.#tss, { index, srkName });
+    const inRange = typeof index === 'number' && Number.isInteger(index) && index >= NV_FIRST && index <= NV_LAST;
+    if (!inRange || typeof srkName !== 'string' || !NAME.test(srkName)) {
+      throw new Fault('appliance.rolled-back', 'what the store says of the TPM counter names no counter');
+    }
+    return new TpmCounter(this.#tss, { index, srkName: Buffer.from(srkName, 'hex') });
   }
 
   /** Only what has the counter's Name is removed. */

@@ -1,5 +1,9 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { encodePayload } from '../../../host/payload.ts';
 import type { Batch } from '../../../host/ports/store.ts';
+import { decodeCounters, encodeCounters } from '../../../host/seal/counter-row.ts';
 import { spacingMs, unworn, worn } from '../../../host/seal/wear.ts';
 import { Secret } from '../../../host/secret.ts';
 import { TestDevice } from './device.ts';
@@ -392,6 +396,26 @@ describe('the quorum takes the box as it is', () => {
     expect(await it.give('rolled-back')).toMatchObject({ sealed: false });
     expect(it.machine.first).toBeUndefined();
   });
+});
+
+test('freshness.md: the row that says where the counters lie', () => {
+  const text = /```json\n(.+)\n```/.exec(readFileSync('core/spec/freshness.md', 'utf8'))?.[1] ?? '';
+  const records = decodeCounters(JSON.parse(text));
+  expect(records).toHaveLength(2);
+  const payload = Buffer.from(encodePayload(encodeCounters(records ?? [])));
+  expect(payload.toString('latin1')).toBe(`J${text}`);
+  const serial = Buffer.from('a1b2c3d4'.padEnd(16));
+  const hash = createHash('sha256').update('holdfast/v1/pkcs11-counter').update(serial).update(Buffer.alloc(16, 0x1d));
+  expect(records?.[1]?.id).toBe(hash.digest('hex').slice(0, 32));
+  expect(readFileSync('core/spec/pkcs11.md', 'utf8')).toContain(`counter id      ${records?.[1]?.id}`);
+  for (const [name, value] of Object.entries({ version: 2, id: 'A9', kind: 'shamir', place: 1, raised: '3' })) {
+    const wrong = text.replace(
+      new RegExp(`"${name}":("[^"]*"|\\{[^}]*\\}|\\d+)`),
+      `"${name}":${JSON.stringify(value)}`,
+    );
+    expect(wrong).not.toBe(text);
+    expect(decodeCounters(JSON.parse(wrong))).toBeUndefined();
+  }
 });
 
 describe('wear', () => {

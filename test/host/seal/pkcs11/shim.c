@@ -46,6 +46,7 @@ SHIM(C_Initialize, (CK_VOID_PTR a), (a))
 SHIM(C_Finalize, (CK_VOID_PTR a), (a))
 SHIM(C_OpenSession, (CK_SLOT_ID a, CK_FLAGS b, CK_VOID_PTR c, CK_NOTIFY d, CK_SESSION_HANDLE_PTR e), (a, b, c, d, e))
 SHIM(C_GenerateKey, (CK_SESSION_HANDLE a, CK_MECHANISM_PTR b, CK_ATTRIBUTE_PTR c, CK_ULONG d, CK_OBJECT_HANDLE_PTR e), (a, b, c, d, e))
+SHIM(C_DestroyObject, (CK_SESSION_HANDLE a, CK_OBJECT_HANDLE b), (a, b))
 SHIM(C_Decrypt, (CK_SESSION_HANDLE a, CK_BYTE_PTR b, CK_ULONG c, CK_BYTE_PTR d, CK_ULONG_PTR e), (a, b, c, d, e))
 SHIM(C_Encrypt, (CK_SESSION_HANDLE a, CK_BYTE_PTR b, CK_ULONG c, CK_BYTE_PTR d, CK_ULONG_PTR e), (a, b, c, d, e))
 
@@ -78,6 +79,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list) {
   ours.C_OpenSession = shim_C_OpenSession;
   ours.C_GenerateKey = shim_C_GenerateKey;
   ours.C_Login = shim_C_Login;
+  ours.C_DestroyObject = shim_C_DestroyObject;
   ours.C_Decrypt = shim_C_Decrypt;
   ours.C_Encrypt = shim_C_Encrypt;
   ours.C_GetTokenInfo = shim_C_GetTokenInfo;
