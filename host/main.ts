@@ -262,7 +262,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
     initial: config['seal.initial'],
     heartbeatMs: config['freshness.heartbeatMs'],
     settleMs: Math.max(config['limits.requestTimeoutMs'], ROTATION_SETTLE_MS),
-    reasons: () => [...notes, ...audit.reasons],
+    reasons: () => [...notes, ...audit.reasons, ...services.leases.reasons()],
   });
   const shown: Shown = {
     rootTokenFile: join(config.config, 'root-token'),

@@ -64,6 +64,18 @@ function figures(parts: FigureParts): Figure[] {
       type: 'gauge',
       value: services.expiry.stuck,
     },
+    {
+      name: 'holdfast_leases_ending',
+      help: 'Credentials queued to be ended, counted up to 10,000.',
+      type: 'gauge',
+      value: services.leases.ending,
+    },
+    {
+      name: 'holdfast_leases_backends_failing',
+      help: 'Backends whose credentials cannot be ended now.',
+      type: 'gauge',
+      value: services.leases.troubles,
+    },
     { name: 'process_resident_memory_bytes', help: 'Resident memory.', type: 'gauge', value: parts.memoryBytes },
     { name: 'process_uptime_seconds', help: 'Seconds since the start.', type: 'gauge', value: parts.uptimeSeconds },
   ];

@@ -107,6 +107,7 @@ export function buildServices(parts: ServiceParts): Services {
       const stored = await mounts.stored(id);
       return stored === undefined ? undefined : { row: stored.row, info: stored.mount, live: !stored.mount.removing };
     },
+    mounts: () => mounts.list(),
     ttls: (mount) => mounts.ttls(mount),
     held: parts.held ?? (() => undefined),
     swept: () => mounts.resume(),
@@ -166,6 +167,7 @@ export function buildServices(parts: ServiceParts): Services {
       dispatch.open();
     },
     async close() {
+      leases.halt();
       await dispatch.close();
       await expiry.stop();
       await leases.close();

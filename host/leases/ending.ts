@@ -1,8 +1,9 @@
 /** Ending one batch of what is queued: the backend ends it, is asked whether it is gone, and only then the rows go. */
 import { retry } from '../barrier/barrier.ts';
+import { isFault } from '../fault.ts';
 import type { BackendContext, Ended, LeaseBackend, Undo } from '../ports/leases.ts';
 import type { Put } from '../ports/store.ts';
-import { backoffMs, sentenceOf, within } from './deadline.ts';
+import { backoffMs, type Calls, sentenceOf } from './calls.ts';
 import type { Backends, LeaseParts } from './parts.ts';
 import * as rows from './row.ts';
 import type { Steps } from './steps.ts';
@@ -50,14 +51,14 @@ export class Ending {
   readonly #table: LeaseTable;
   readonly #steps: Steps;
   readonly #backends: Backends;
-  readonly #timeoutMs: number;
+  readonly #calls: Calls;
 
-  constructor(parts: LeaseParts, table: LeaseTable, steps: Steps, backends: Backends, timeoutMs: number) {
+  constructor(parts: LeaseParts, table: LeaseTable, steps: Steps, backends: Backends, calls: Calls) {
     this.#parts = parts;
     this.#table = table;
     this.#steps = steps;
     this.#backends = backends;
-    this.#timeoutMs = timeoutMs;
+    this.#calls = calls;
   }
 
   get #now(): number {
@@ -83,19 +84,18 @@ export class Ending {
       return { where: undefined, run: () => this.#later(found.map((item) => ({ item, fault }))) };
     }
     const where: Where = { mount: mount.info.path, backend: subject.backend, server };
-    const call: Call = (work) =>
-      this.#parts.barrier.job('lease', subject.mount, (grant) =>
-        within(this.#parts.clock, this.#timeoutMs, `the backend ${subject.backend}`, () =>
-          work({
-            mount: mount.info,
-            view: this.#parts.barrier.view(grant, subject.mount),
-            backend: subject.backend,
-            timeoutMs: this.#timeoutMs,
-          }),
-        ),
-      );
-    const run = (): Promise<readonly Failure[]> =>
-      first.lease === undefined ? this.#undoIntents(found, server, call) : this.#endLeases(found, server, call);
+    const call: Call = (work) => this.#calls.backend(mount, subject.backend, work);
+    const run = async (): Promise<readonly Failure[]> => {
+      try {
+        if (first.lease === undefined) return await this.#undoIntents(found, server, call);
+        return await this.#endLeases(found, server, call);
+      } catch (thrown) {
+        // Alone in its call and still in trouble: the others of the lane go before it next time.
+        const sealed = isFault(thrown, 'appliance.sealed');
+        if (keys.length === 1 && !sealed) await this.#later([{ item: first, fault: sentenceOf(thrown) }]);
+        throw thrown;
+      }
+    };
     return { where, run };
   }
 
@@ -222,7 +222,7 @@ export class Ending {
 
   async #wait(items: readonly Queued[]): Promise<void> {
     if (items.length === 0) return;
-    const nextMs = this.#now + this.#timeoutMs;
+    const nextMs = this.#now + this.#calls.timeoutMs;
     await this.#table.job((grant) =>
       this.#steps.durable('undo.wait', {
         puts: items.flatMap((item) => this.#moved(grant, item, nextMs, { ...item.queued, seenGone: true, fault: '' })),

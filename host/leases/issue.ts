@@ -10,7 +10,7 @@ import { Fault, isFault } from '../fault.ts';
 import type { TokenInfo } from '../ports/engine.ts';
 import type { BackendContext, LeaseBackend, MadeLease, NewLease, Undo } from '../ports/leases.ts';
 import type { Expectation, Put } from '../ports/store.ts';
-import { within } from './deadline.ts';
+import type { Calls } from './calls.ts';
 import type { LeaseParts } from './parts.ts';
 import * as rows from './row.ts';
 import type { Steps } from './steps.ts';
@@ -25,7 +25,7 @@ export interface IssueParts {
   readonly parts: LeaseParts;
   readonly table: LeaseTable;
   readonly steps: Steps;
-  readonly timeoutMs: number;
+  readonly calls: Calls;
   /** Of this process: what it has under way is not undone by its own next unseal. */
   readonly incarnation: string;
   readonly backendOf: (coreType: string) => LeaseBackend | undefined;
@@ -35,7 +35,6 @@ export interface IssueParts {
 
 interface Intent {
   readonly key: Buffer;
-  readonly row: Uint8Array;
   readonly record: rows.IntentRecord;
 }
 
@@ -65,7 +64,8 @@ export class Issue {
   }
 
   async issue<T>(wanted: NewLease<T>): Promise<MadeLease<T>> {
-    const { parts, timeoutMs } = this.#own;
+    const { parts, calls } = this.#own;
+    const { timeoutMs } = calls;
     const { context } = wanted;
     refuseWhileHeld(parts);
     const { token, mount } = context;
@@ -97,24 +97,21 @@ export class Issue {
   }
 
   async #intent(wanted: NewLease<unknown>, id: string, nowMs: number): Promise<Intent> {
-    const { parts, table, steps, timeoutMs, incarnation } = this.#own;
+    const { parts, table, steps, calls, incarnation } = this.#own;
     const record: rows.IntentRecord = {
       ...{ id, mount: wanted.context.mount.id, backend: wanted.backend, undo: wanted.undo, incarnation },
-      ...{ deadlineMs: nowMs + DEADLINE_FACTOR * timeoutMs, undoing: false },
+      ...{ deadlineMs: nowMs + DEADLINE_FACTOR * calls.timeoutMs, undoing: false },
     };
     const key = table.keys.intent(id);
     const put = await table.job((grant) => parts.barrier.seal(grant, 'lease', key, rows.encodeIntent(record)));
-    if (put.value === undefined) throw new Error('a sealed row has no value');
     await steps.durable('issue.intent', { puts: [put], expect: [{ table: 'lease', key, is: 'absent' }] });
-    return { key, row: put.value, record };
+    return { key, record };
   }
 
   async #create<T>(wanted: NewLease<T>, intent: Intent, create: () => Promise<T>): Promise<T> {
-    const { parts, steps, timeoutMs } = this.#own;
+    const { steps, calls } = this.#own;
     try {
-      return await steps.outside('issue.create', () =>
-        within(parts.clock, 2 * timeoutMs, `the backend ${wanted.backend}`, create),
-      );
+      return await steps.outside('issue.create', () => calls.within(2 * calls.timeoutMs, wanted.backend, create));
     } catch (thrown) {
       if (isFault(thrown, 'database.exists')) {
         // The name was somebody else's: undoing would end theirs.
@@ -135,10 +132,6 @@ export class Issue {
       throw new Fault('route.absent', 'the mount was removed or moved while the credential was made');
     }
     const { barrier } = parts;
-    const own = barrier.store.get('lease', intent.key);
-    if (own === undefined || Buffer.compare(own, intent.row) !== 0) {
-      throw new Fault('database.unreachable', 'the credential took too long to make, and is being ended again');
-    }
     if (record.expireMs <= barrier.lease.nowMs()) {
       throw new Fault(
         'database.unreachable',
@@ -149,6 +142,11 @@ export class Issue {
     const entry = table.keys.entry(record.id);
     const key = rows.leaseKey(directory, entry);
     await table.job(async (grant) => {
+      // Read anew: a change of keys may have sealed it again.
+      const own = table.open(grant, intent.key);
+      if (own === undefined || rows.decodeIntent(own.payload).undoing) {
+        throw new Fault('database.unreachable', 'the credential took too long to make, and is being ended again');
+      }
       const { puts, expect } = table.entering(grant, record.id);
       puts.push(
         barrier.seal(grant, 'lease', key, rows.encodeLease(record)),
@@ -157,7 +155,7 @@ export class Issue {
       );
       expect.push(
         { table: 'lease', key, is: 'absent' },
-        { table: 'lease', key: intent.key, is: intent.row },
+        { table: 'lease', key: intent.key, is: own.row },
         { table: 'mount', key: Buffer.from(record.mount, 'hex'), is: mount.row },
         ...holderExpectation(holder),
       );
@@ -168,21 +166,14 @@ export class Issue {
 
   /** The lease could not be written: the credential ends before anybody has it. What fails here the intent remembers. */
   async #end(wanted: NewLease<unknown>, { record }: Intent): Promise<void> {
-    const { parts, table, steps, timeoutMs, backendOf } = this.#own;
+    const { parts, table, steps, calls, backendOf } = this.#own;
     const items: Undo[] = [{ id: record.id, undo: record.undo }];
     try {
       const mount = await parts.mount(record.mount);
       const backend = mount === undefined ? undefined : backendOf(mount.info.coreType);
       if (mount === undefined || backend === undefined) throw new Fault('route.absent', 'the mount is gone');
       const call = <T>(work: (context: BackendContext) => Promise<T>): Promise<T> =>
-        parts.barrier.job('lease', record.mount, (grant) =>
-          within(parts.clock, timeoutMs, `the backend ${wanted.backend}`, () =>
-            work({
-              ...{ mount: mount.info, backend: wanted.backend, timeoutMs },
-              view: parts.barrier.view(grant, record.mount),
-            }),
-          ),
-        );
+        calls.backend(mount, wanted.backend, work);
       const [outcome] = await steps.outside('issue.end', () => call((context) => backend.end(context, items)));
       const [still] = await steps.outside('issue.confirm', () => call((context) => backend.remains(context, items)));
       if (outcome?.done === true && still === false) {

@@ -3,7 +3,7 @@
  * queued stays until the backend has said that it is gone.
  */
 import type { Timer } from '../ports/clock.ts';
-import { backoffMs, sentenceOf } from './deadline.ts';
+import { backoffMs, sentenceOf } from './calls.ts';
 import { BATCH_MAX, type Ending, type Where } from './ending.ts';
 import type { LeaseParts } from './parts.ts';
 import * as rows from './row.ts';
@@ -59,6 +59,11 @@ export class Lanes {
   /** Goes on with every queue that is there, whatever its timers say. Their number is that of backends, not of leases. */
   start(): void {
     this.#open = true;
+    this.look();
+  }
+
+  look(): void {
+    if (!this.#open) return;
     const { store } = this.#parts.barrier;
     for (let from = rows.QUEUED; ; ) {
       const [row] = store.range('lease', { from, to: rows.behind(rows.QUEUED), limit: 1 });
@@ -69,17 +74,27 @@ export class Lanes {
     }
   }
 
-  async stop(): Promise<void> {
+  /** Begins no further call, and lets nobody wait for one. */
+  halt(): void {
     this.#open = false;
     for (const lane of this.#lanes.values()) lane.timer?.cancel();
+    this.#wakeWaiting();
+  }
+
+  async stop(): Promise<void> {
+    this.halt();
     await Promise.all(this.#under);
     this.#lanes.clear();
     this.#faults.clear();
     this.#wakeWaiting();
   }
 
-  /** Something is due in a lane. @param hurry  do not wait for the time of the next attempt */
-  wake(id: Uint8Array, hurry = false): void {
+  /**
+   * Something is due in a lane.
+   *
+   * @param how  `now`: a backend that did not answer is tried at once; `all`: what waits for its next attempt too
+   */
+  wake(id: Uint8Array, how: 'due' | 'now' | 'all' = 'due'): void {
     if (!this.#open) return;
     let lane = this.#lanes.get(name(id));
     if (lane === undefined) {
@@ -89,11 +104,15 @@ export class Lanes {
       };
       this.#lanes.set(name(id), lane);
     }
-    if (hurry) {
-      lane.hurry = new Set();
+    if (how !== 'due') {
+      if (how === 'all') lane.hurry ??= new Set();
       lane.pausedUntilMs = 0;
     }
     this.#pump(lane);
+  }
+
+  get isOpen(): boolean {
+    return this.#open;
   }
 
   /** Backends that do not answer now. */
@@ -146,7 +165,8 @@ export class Lanes {
       this.#later(lane, HELD_MS);
       return;
     }
-    while (lane.running < CALLS_MAX) {
+    // One call finds out whether a backend that failed is back.
+    while (lane.running < (lane.failures > 0 ? 1 : CALLS_MAX)) {
       const wait = lane.pausedUntilMs - this.#now;
       if (wait > 0) {
         this.#later(lane, wait);
@@ -197,7 +217,9 @@ export class Lanes {
     const from = rows.lanePrefix(lane.id);
     const { hurry, taken } = lane;
     const to = hurry === undefined ? rows.lanePrefix(lane.id, this.#now + 1) : rows.behind(from);
-    const most = Math.max(1, Math.min(lane.where?.server.batchMax ?? 1, BATCH_MAX));
+    const full = Math.max(1, Math.min(lane.where?.server.batchMax ?? 1, BATCH_MAX));
+    // Fewer after each failure: one that fails its whole call is found, and does not keep the others.
+    const most = Math.max(1, full >> lane.failures);
     const limit = most + taken.size + (hurry?.size ?? 0) + 1;
     const keys: Uint8Array[] = [];
     let intents: boolean | undefined;

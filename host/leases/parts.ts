@@ -33,6 +33,8 @@ export interface LeaseParts {
   /** @throws Fault `token.invalid` it is gone, over, or being revoked */
   readonly holder: (token: TokenInfo) => Promise<Holder>;
   readonly mount: (id: string) => Promise<LeaseMount | undefined>;
+  /** Live ones. */
+  readonly mounts: () => readonly LeaseMount['info'][];
   /** Seconds: of the mount, else the system's. */
   readonly ttls: (mount: MountInfo) => { readonly defaultTtl: number; readonly maxTtl: number };
   /** Why nothing outside may be made or ended: the box may be a copy, or its disk an old one. Undefined: it may. */

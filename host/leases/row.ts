@@ -153,7 +153,7 @@ export const encodeName = (path: string): Buffer => Buffer.from(lastOf(path), 'u
 export const treePrefix = (directory: Uint8Array): Buffer => Buffer.concat([Buffer.of(TREE), directory]);
 export const INTENTS: Buffer = Buffer.of(INTENT);
 export const QUEUED: Buffer = Buffer.of(QUEUE);
-export const LEASES: Buffer = Buffer.of(TREE);
+export const OF_TOKENS: Buffer = Buffer.of(OF_TOKEN);
 
 /** Directory and entry at the end of a key of the token index or of the queue. */
 export const pairOf = (key: Uint8Array): { readonly directory: Buffer; readonly entry: Buffer } => {

@@ -28,6 +28,7 @@ export const STEPS = {
   'revoke.delete': { kind: 'durable', what: 'leases whose credentials are gone are deleted' },
   'queue.later': { kind: 'durable', what: 'what could not be ended is queued for a later attempt, with the reason' },
   'queue.clear': { kind: 'durable', what: 'rows that name no lease any more are deleted' },
+  'tidy.clear': { kind: 'durable', what: 'rows of tokens that name no lease are deleted' },
   'reconcile.strangers': { kind: 'outside', what: 'the backend is asked for names of this box that no lease explains' },
 } as const satisfies Record<string, { readonly kind: 'durable' | 'outside'; readonly what: string }>;
 

@@ -3,6 +3,7 @@ import type { Barrier, OpenedRow } from '../barrier/barrier.ts';
 import { expiryKey } from '../barrier/expiry-row.ts';
 import { throughCore } from '../barrier/fault.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Undo } from '../ports/leases.ts';
 import type { Expectation, Put } from '../ports/store.ts';
 import * as rows from './row.ts';
 
@@ -136,6 +137,18 @@ export class LeaseTable {
       else names.push(rows.decodeLease(payload).id.slice(path === '' ? 0 : path.length + 1));
     }
     return { names: names.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))), cut };
+  }
+
+  /** Of one backend: what explains the names there. */
+  async *known(mount: string, path: string, backend: string): AsyncGenerator<Undo> {
+    for await (const { record } of this.intents()) {
+      if (record.mount === mount && record.backend === backend) yield { id: record.id, undo: record.undo };
+    }
+    for await (const some of this.below(path)) {
+      for (const { record } of some) {
+        if (record.mount === mount && record.backend === backend) yield { id: record.id, undo: record.undo };
+      }
+    }
   }
 
   /** What is being made or undone. */

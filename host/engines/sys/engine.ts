@@ -123,7 +123,10 @@ export function systemEngine(parts: SystemParts): Engine {
       ...passwordOperations(parts.passwords),
       ...capabilityOperations(parts.core, parts.tokens),
       ...wrappingOperations(parts.wrapping),
-      ...leaseOperations(parts.leases, parts.barrier.lease),
+      ...leaseOperations({
+        ...{ leases: parts.leases, time: parts.barrier.lease },
+        accessorOf: (id) => parts.mounts.byId(id)?.accessor ?? id,
+      }),
       ...auditOperations(parts.log),
       ...toolOperations(parts.random),
     ],

@@ -3,6 +3,7 @@ import { Fault } from '../../fault.ts';
 import type { Leases, Revocation } from '../../leases/leases.ts';
 import type { Answer, Field, Operation, OperationContext } from '../../ports/engine.ts';
 import type { LeaseTime } from '../../ports/lease-time.ts';
+import type { ValueMap } from '../../ports/value.ts';
 import { timestampNanos } from '../../timestamp.ts';
 
 const ID: Field = { type: 'string', description: 'The lease.' };
@@ -41,7 +42,60 @@ async function renew(context: OperationContext, leases: Leases): Promise<Answer>
   return { data: null, lease: { id, renewable, durationSeconds }, warnings };
 }
 
-export function leaseOperations(leases: Leases, time: LeaseTime): readonly Operation[] {
+/** Counts by mount id, as clients know mounts: by accessor. */
+function byAccessor(counts: ReadonlyMap<string, number>, accessorOf: (id: string) => string): ValueMap {
+  return Object.fromEntries([...counts].map(([id, count]) => [accessorOf(id), count]));
+}
+
+const KIND: Field = { type: 'string', description: 'irrevocable: those that could not be ended yet.' };
+
+/** The reference's word for what could not be ended; here it is tried until it is. */
+function wantsStuck({ fields }: OperationContext): boolean {
+  const kind = fields['type'] ?? '';
+  if (kind !== '' && kind !== 'irrevocable') throw new Fault('input.invalid', 'type is irrevocable, or is left out');
+  return kind === 'irrevocable';
+}
+
+async function stuck(leases: Leases, time: LeaseTime, accessorOf: (id: string) => string): Promise<Answer> {
+  const found = await leases.stuck();
+  return {
+    data: {
+      lease_count: found.count,
+      counts: byAccessor(found.counts, accessorOf),
+      leases: found.leases.map(({ id, mount, sinceMs, attempts, fault }) => ({
+        ...{ lease_id: id, mount_id: accessorOf(mount), error: fault, attempts },
+        since: timestampNanos(time.wallOf(sinceMs), 0),
+      })),
+    },
+  };
+}
+
+async function count(leases: Leases, accessorOf: (id: string) => string): Promise<Answer> {
+  const counts = await leases.count();
+  const all = [...counts.values()].reduce((sum, one) => sum + one, 0);
+  return { data: { lease_count: all, counts: byAccessor(counts, accessorOf) } };
+}
+
+async function reconcile(leases: Leases): Promise<Answer> {
+  const found = await leases.reconcile();
+  return {
+    data: {
+      backends: found.map(({ mount, backend, strangers, fault }) => ({
+        ...{ mount, backend, strangers: [...strangers] },
+        ...(fault === undefined ? {} : { error: fault }),
+      })),
+    },
+  };
+}
+
+export interface LeaseOperationParts {
+  readonly leases: Leases;
+  readonly time: LeaseTime;
+  /** Of a mount's id; the id itself where it is gone. */
+  readonly accessorOf: (id: string) => string;
+}
+
+export function leaseOperations({ leases, time, accessorOf }: LeaseOperationParts): readonly Operation[] {
   const revocation = ({ fields }: OperationContext, force = false): Revocation => ({
     sync: force || fields['sync'] !== false,
     force,
@@ -89,6 +143,52 @@ export function leaseOperations(leases: Leases, time: LeaseTime): readonly Opera
         const warnings = cut ? [`only the first ${names.length} that were found are shown: list a longer path`] : [];
         return { data: { keys: [...names] }, warnings };
       },
+    },
+    {
+      name: 'stuck-leases',
+      pattern: 'leases',
+      verb: 'read',
+      sudo: true,
+      summary: 'Leases whose credentials could not be ended yet, and why; each is tried until it is.',
+      fields: { type: { ...KIND, default: 'irrevocable' } },
+      run: (context) => {
+        if (!wantsStuck(context))
+          throw new Fault('input.invalid', 'type is irrevocable: all leases are listed by path');
+        return stuck(leases, time, accessorOf);
+      },
+    },
+    {
+      name: 'count-leases',
+      pattern: 'leases/count',
+      verb: 'read',
+      summary: 'How many leases there are, by mount.',
+      fields: { type: KIND },
+      run: async (context) => {
+        if (!wantsStuck(context)) return await count(leases, accessorOf);
+        const { data } = await stuck(leases, time, accessorOf);
+        return { data: { lease_count: data?.['lease_count'] ?? 0, counts: data?.['counts'] ?? {} } };
+      },
+    },
+    {
+      name: 'tidy-leases',
+      pattern: 'leases/tidy',
+      verb: 'write',
+      summary: 'Queue leases whose token is gone, and clear rows that name none.',
+      fields: {},
+      run: async () => {
+        const { leases: ended, rows } = await leases.tidy();
+        const done = `${ended} leases without a token were queued to be ended, and ${rows} rows that named none were cleared`;
+        return { status: 202, warnings: [done] };
+      },
+    },
+    {
+      name: 'reconcile-leases',
+      pattern: 'leases/reconcile',
+      verb: 'read',
+      sudo: true,
+      summary: 'Names on the backends that begin as this box’s do and that no lease explains. Nothing is changed.',
+      fields: {},
+      run: () => reconcile(leases),
     },
     ...both('renew-lease', 'renew', { ...renewing, fields: { lease_id: ID, increment: INCREMENT } }),
     ...both('renew-lease-by-path', 'renew/*id', { ...renewing, fields: { increment: INCREMENT } }),

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadCore } from '../../../core/index.ts';
@@ -36,12 +36,16 @@ export interface WholeBox {
   readonly share: Uint8Array;
   /** Moves lease time on. */
   skip(ms: number): void;
+  /** Sets the wall clock forward or back, and nothing else. */
+  jump(ms: number): void;
   /** Sends a request as the api would. */
   send(verb: Verb, path: string, body?: ValueMap, token?: string | null, more?: Partial<Inbound>): Promise<Outbound>;
   /** The same; @throws Error for an error answer */
   ok(verb: Verb, path: string, body?: ValueMap, token?: string | null, more?: Partial<Inbound>): Promise<Answer>;
-  /** Stops it and opens it again over the same folder. */
-  restart(): Promise<void>;
+  /** Stops it and opens it again over the same folder. @param offMs  the machine itself was off so long */
+  restart(offMs?: number): Promise<void>;
+  /** Another box over a copy of the folder as it is now: what a power cut would leave. */
+  copy(more?: Partial<ServiceParts>): Promise<WholeBox>;
   end(): Promise<void>;
 }
 
@@ -87,7 +91,7 @@ export async function assemble(
     automatic: [new KeyfileSlot({ path: keyfile, random: systemRandom, files })],
     heartbeatMs: 60_000,
     settleMs: 0,
-    reasons: () => audit.reasons,
+    reasons: () => [...audit.reasons, ...services.leases.reasons()],
   });
   return {
     ...{ box, services, store, audit },
@@ -99,15 +103,41 @@ export async function assemble(
   };
 }
 
-/** Timers that also go off when time is moved past them. */
-class SkippedTimers {
-  readonly #real: SystemClock;
-  readonly #nowMs: () => number;
+/** The machine's clock, moved by tests. Timers also go off when time is moved past them. */
+class MovedClock implements SystemClock {
+  readonly #real = systemClock();
   readonly #waiting = new Map<() => void, number>();
+  #skipped = 0;
+  #jumped = 0;
+  #bootedAt = 0;
+  #boots = 0;
 
-  constructor(real: SystemClock, nowMs: () => number) {
-    this.#real = real;
-    this.#nowMs = nowMs;
+  get bootId(): string {
+    return this.#boots === 0 ? this.#real.bootId : `${this.#real.bootId}-${this.#boots}`;
+  }
+
+  get reasons(): SystemClock['reasons'] {
+    return this.#real.reasons;
+  }
+
+  synchronised(): boolean {
+    return this.#real.synchronised();
+  }
+
+  wallMs(): number {
+    return this.#real.wallMs() + this.#skipped + this.#jumped;
+  }
+
+  wallNanos(): number {
+    return this.#real.wallNanos();
+  }
+
+  bootMs(): number {
+    return this.#real.bootMs() + this.#skipped - this.#bootedAt;
+  }
+
+  sleep(delayMs: number): Promise<void> {
+    return this.#real.sleep(delayMs);
   }
 
   after(delayMs: number, job: () => void): { cancel(): void } {
@@ -116,7 +146,7 @@ class SkippedTimers {
       if (this.#waiting.delete(once)) job();
     };
     const timer = this.#real.after(delayMs, once);
-    this.#waiting.set(once, this.#nowMs() + delayMs);
+    this.#waiting.set(once, this.bootMs() + delayMs);
     return {
       cancel: () => {
         timer.cancel();
@@ -125,8 +155,20 @@ class SkippedTimers {
     };
   }
 
-  look(): void {
-    for (const [once, dueMs] of [...this.#waiting]) if (dueMs <= this.#nowMs()) once();
+  skip(ms: number): void {
+    this.#skipped += ms;
+    for (const [once, dueMs] of [...this.#waiting]) if (dueMs <= this.bootMs()) once();
+  }
+
+  jump(ms: number): void {
+    this.#jumped += ms;
+  }
+
+  /** The machine was off for `offMs`. */
+  reboot(offMs: number): void {
+    this.#skipped += offMs;
+    this.#bootedAt += this.bootMs();
+    this.#boots++;
   }
 }
 
@@ -154,24 +196,30 @@ export async function wholeBox(
 ): Promise<WholeBox> {
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-box-'));
   const data = join(scratch, 'data');
-  let skipped = 0;
-  const real = systemClock();
-  const timers = new SkippedTimers(real, () => real.bootMs() + skipped);
-  const clock: SystemClock = {
-    bootId: real.bootId,
-    reasons: real.reasons,
-    synchronised: () => real.synchronised(),
-    wallMs: () => real.wallMs() + skipped,
-    bootMs: () => real.bootMs() + skipped,
-    wallNanos: () => real.wallNanos(),
-    after: (delayMs, job) => timers.after(delayMs, job),
-    sleep: (delayMs) => real.sleep(delayMs),
-  };
+  const clock = new MovedClock();
   const put = (): Promise<Assembled> =>
     assemble(data, join(scratch, 'keyfile'), clock, log, directoryEntriesMax, segmentBytes, more);
-  let now = await put();
+  const now = await put();
   const { rootToken, shares } = await now.box.initialise({ shares: 1, threshold: 1, keyfile: true });
   const root = Buffer.from(rootToken.bytes).toString();
+  const share = Buffer.from(shares[0]?.bytes ?? []);
+  return await opened({ now, put, clock, scratch, root, share });
+}
+
+interface Parts {
+  readonly now: Assembled;
+  readonly put: () => Promise<Assembled>;
+  readonly clock: MovedClock;
+  readonly scratch: string;
+  readonly root: string;
+  readonly share: Uint8Array;
+}
+
+/** Opens a box by its key file. */
+async function opened(parts: Parts): Promise<WholeBox> {
+  const { put, clock, scratch, root, share } = parts;
+  let { now } = parts;
+  const data = join(scratch, 'data');
   const open = async (): Promise<void> => {
     if (await now.box.unsealAutomatically()) return;
     throw new Error(`the box did not open: ${now.box.status().reasons.join('; ')}`);
@@ -191,22 +239,27 @@ export async function wholeBox(
     get audit() {
       return now.audit;
     },
-    ...{ root, data, send },
-    share: Buffer.from(shares[0]?.bytes ?? []),
-    skip: (ms) => {
-      skipped += ms;
-      timers.look();
-    },
+    ...{ root, data, send, share },
+    skip: (ms) => clock.skip(ms),
+    jump: (ms) => clock.jump(ms),
     ok: async (...args) => {
       const outbound = await send(...args);
       if (outbound.kind === 'error')
         throw new Error(`${args[0]} ${args[1]} was answered ${outbound.status}: ${outbound.errors.join('; ')}`);
       return outbound.answer;
     },
-    async restart() {
+    async restart(offMs) {
       await now.stop();
+      if (offMs !== undefined) clock.reboot(offMs);
       now = await put();
       await open();
+    },
+    async copy(more = {}) {
+      const other = mkdtempSync(join(tmpdir(), 'holdfast-copy-'));
+      cpSync(scratch, other, { recursive: true });
+      const again = (): Promise<Assembled> =>
+        assemble(join(other, 'data'), join(other, 'keyfile'), clock, logFiles, undefined, undefined, more);
+      return await opened({ now: await again(), put: again, clock, scratch: other, root, share });
     },
     async end() {
       await now.stop();
