@@ -1,4 +1,5 @@
 /** What `holdfast server` says when it stands: where it listens, what opened it, the weakest way in, what to try. */
+import type { WayIn } from './ports/appliance.ts';
 import type { SlotKind } from './ports/seal-slot.ts';
 
 export interface Announcement {
@@ -13,6 +14,7 @@ export interface Announcement {
   readonly state: 'uninitialised' | 'sealed' | 'open';
   readonly openedBy: SlotKind | undefined;
   readonly weakest: SlotKind | undefined;
+  readonly ways: readonly WayIn[];
   /** Present where the files lie there. */
   readonly rootTokenFile: string | undefined;
   readonly recoveryShareFile: string | undefined;
@@ -55,19 +57,29 @@ export function announce(what: Announcement): string {
     fact('weakest way in', weakestSentence(what));
     fact('data', what.data);
     if (what.rootTokenFile !== undefined) fact('root token', `in ${what.rootTokenFile}`);
-    if (what.state === 'sealed') fact('unseal', `${run} unseal`);
+    if (what.state === 'sealed') {
+      fact('unseal', `${run} unseal`);
+      for (const { id, kind, opens } of what.ways) {
+        if (opens !== 'pin' && opens !== 'itself') continue;
+        fact(
+          'or',
+          `${run} unseal -slot=${id.slice(0, 8)}          (${kind}${opens === 'pin' ? ', asks for its PIN' : ''})`,
+        );
+      }
+      fact('why', `${run} operator diagnose`);
+    }
   }
   for (const reason of what.reasons) fact('note', reason);
   if (what.recoveryShare !== undefined) {
     lines.push(
       '',
-      'Recovery share, shown this once. It opens the box without this machine’s key file: keep it elsewhere.',
+      'Recovery share, shown this once. It opens the box when nothing else of this machine does: keep it elsewhere.',
       `  ${what.recoveryShare}`,
     );
   } else if (what.recoveryShareFile !== undefined) {
     lines.push(
       '',
-      'The recovery share opens the box without this machine’s key file: move it elsewhere, it lies in',
+      'The recovery share opens the box when nothing else of this machine does: move it elsewhere, it lies in',
       `  ${what.recoveryShareFile}`,
     );
   }

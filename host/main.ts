@@ -5,19 +5,21 @@ import { fileURLToPath } from 'node:url';
 import { loadCore } from '../core/index.ts';
 import packageFile from '../package.json' with { type: 'json' };
 import { announce } from './announce.ts';
+import { type Control, startControl } from './api/control.ts';
 import type { ListenAt } from './api/listener.ts';
 import { openApiDocument } from './api/openapi.ts';
 import { type Api, startApi } from './api/server.ts';
 import { ownAuthority, readOwnCertificate } from './api/tls.ts';
 import { AuditLog } from './audit/index.ts';
-import { run } from './cli/index.ts';
+import { CONTROL_SOCKET, run } from './cli/index.ts';
 import type { Listen } from './config/listen.ts';
 import { type Config, loadConfig, SERVER_USAGE } from './config.ts';
 import { diagnose } from './diagnose.ts';
-import { Fault } from './fault.ts';
+import { Fault, isFault } from './fault.ts';
 import type { InitResult } from './ports/appliance.ts';
 import type { CounterDevice } from './ports/counter.ts';
 import type { Environment } from './ports/environment.ts';
+import type { LockoutDevice } from './ports/lockout.ts';
 import type { SealSlot } from './ports/seal-slot.ts';
 import type { Store } from './ports/store.ts';
 import { Box } from './seal/appliance.ts';
@@ -32,6 +34,7 @@ import { TokenUse } from './seal/pkcs11/use.ts';
 import { readComplete } from './seal/rows.ts';
 import { ShamirSlot } from './seal/shamir/shamir.ts';
 import { TpmCounterDevice } from './seal/tpm2/counter-device.ts';
+import { TpmLockout } from './seal/tpm2/lockout.ts';
 import { readPolicies, readSigner } from './seal/tpm2/policy-files.ts';
 import { TpmSlot } from './seal/tpm2/slot.ts';
 import { kernelOwns, Tss } from './seal/tpm2/tss.ts';
@@ -86,6 +89,7 @@ function deliver(shown: Shown, interactive: boolean) {
 interface Devices {
   readonly slots: readonly SealSlot[];
   readonly counters: readonly CounterDevice[];
+  readonly lockout?: LockoutDevice;
 }
 
 /**
@@ -102,11 +106,13 @@ function devicesOf(
 ): Devices {
   const slots: SealSlot[] = [];
   const counters: CounterDevice[] = [];
+  let lockout: LockoutDevice | undefined;
   if (config['seal.allowed'].includes('tpm2')) {
     const clock = systemClock();
     const tss = new Tss({ tcti: config['seal.tpm2.tcti'], clock, timeoutMs: config['seal.tpm2.timeoutMs'] });
     slots.push(tpmSlot(tss, config, store, applianceId));
     counters.push(new TpmCounterDevice(tss));
+    lockout = new TpmLockout(tss);
   }
   if (config['seal.pkcs11.module'] !== '') {
     const options = pkcs11Options(config, store, variables);
@@ -115,7 +121,7 @@ function devicesOf(
     counters.push(new Pkcs11CounterDevice(token, systemRandom));
   }
   slots.push(new KeyfileSlot({ path: join(config.config, 'keyfile'), random: systemRandom, files }));
-  return { slots, counters };
+  return { slots, counters, ...(lockout === undefined ? {} : { lockout }) };
 }
 
 function pkcs11Options(
@@ -259,6 +265,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
     allowed: config['seal.allowed'],
     shamir: (threshold, shares) => new ShamirSlot({ core, random, threshold, shares }),
     automatic: devices.slots,
+    ...(devices.lockout === undefined ? {} : { lockout: devices.lockout }),
     initial: config['seal.initial'],
     heartbeatMs: config['freshness.heartbeatMs'],
     settleMs: Math.max(config['limits.requestTimeoutMs'], ROTATION_SETTLE_MS),
@@ -285,6 +292,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
       idleMs: config['limits.idleTimeoutMs'],
     },
   });
+  const control = await controlOf(config, box, trouble);
   // The command line of this user finds the box by it.
   writePrivateFile(join(config.config, 'address'), `${api.addresses[0] ?? ''}\n`);
   const status = box.status();
@@ -300,6 +308,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
       state: !status.initialized ? 'uninitialised' : status.sealed ? 'sealed' : 'open',
       openedBy: status.openedBy,
       weakest: box.weakestWayIn,
+      ways: box.ways(),
       rootTokenFile: there(shown.rootTokenFile),
       recoveryShareFile: there(shown.recoveryShareFile),
       recoveryShare: shown.recoveryShare,
@@ -310,13 +319,26 @@ async function serve(args: readonly string[], environment: Environment): Promise
   if (shown.recoveryShare !== undefined) removePrivateFile(shown.recoveryShareFile);
   const running = api;
   onStopSignal(async () => {
-    await running.close();
+    await Promise.all([running.close(), control?.close()]);
     await box.stop();
     await store.close();
     lock.release();
     return 0;
   });
   return undefined;
+}
+
+/** The socket for `unseal --slot` and `operator diagnose` of this user; the box serves without it. */
+async function controlOf(config: Config, box: Box, trouble: (sentence: string) => void): Promise<Control | undefined> {
+  const path = join(config.config, CONTROL_SOCKET);
+  try {
+    return await startControl(path, box);
+  } catch (error) {
+    trouble(
+      `nothing answers \`holdfast unseal --slot\` here: ${isFault(error) ? error.message : 'the system refused'}`,
+    );
+    return undefined;
+  }
 }
 
 function defaultConfigFolder({ variables, home }: Environment): string {

@@ -96,8 +96,17 @@ export async function listen(
       server.removeListener('error', refused);
       resolve();
     };
-    if (at.kind === 'unix') server.listen(at.path, ready);
-    else server.listen(at.port, at.host, ready);
+    if (at.kind === 'tcp') {
+      server.listen(at.port, at.host, ready);
+      return;
+    }
+    // Bound before `listen` returns: nobody else finds it open for the moment until its mode is set.
+    const before = process.umask(0o177);
+    try {
+      server.listen(at.path, ready);
+    } finally {
+      process.umask(before);
+    }
   });
   if (at.kind === 'unix') {
     chmodSync(at.path, 0o600);

@@ -107,6 +107,8 @@ async function initialise(parts: StateParts, body: ValueMap): Promise<StateAnswe
   };
   for (const secret of [...result.shares, result.rootToken]) secret[Symbol.dispose]();
   for (const share of bytes) share.fill(0);
+  // A box that its TPM or HSM opens is open from now on, as it is after each start.
+  await appliance.unsealAutomatically();
   return ok(json);
 }
 

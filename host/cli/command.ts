@@ -17,6 +17,8 @@ export interface Invocation {
   readonly parsed: Parsed;
   /** The server that the flags, variables and this box's folder name; made when first asked for. */
   readonly api: () => ApiClient;
+  /** The socket of this user's box on this machine: open or sealed, without a token. */
+  readonly control: () => ApiClient;
   readonly usage: string;
   readonly box: Box | undefined;
 }

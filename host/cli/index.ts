@@ -12,10 +12,11 @@ import { token } from './commands/token.ts';
 import { type Environment, EXIT, LocalError, RemoteError } from './environment.ts';
 import { commandHelp, overview } from './help.ts';
 import { ApiClient } from './http.ts';
-import { findServer } from './server.ts';
+import { CONTROL_SOCKET, findControl, findServer } from './server.ts';
 
 export type { Box, Command } from './command.ts';
 export type { Environment } from './environment.ts';
+export { CONTROL_SOCKET };
 
 const COMMANDS: readonly Command[] = [
   ...operate,
@@ -62,7 +63,8 @@ export async function run(
       return client;
     };
     const usage = `holdfast ${command.words} ${command.arguments}`.trimEnd();
-    return await command.run({ environment, parsed, api, usage, box });
+    const control = (): ApiClient => new ApiClient(findControl(environment));
+    return await command.run({ environment, parsed, api, control, usage, box });
   } catch (error) {
     if (error instanceof RemoteError) {
       environment.error(`${error.message}\n`);

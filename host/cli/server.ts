@@ -82,6 +82,13 @@ export function setting(environment: Environment, parsed: Parsed, flag: string, 
   return parsed.text(flag) ?? (variables[`HOLDFAST_${name}`] || variables[`VAULT_${name}`] || undefined);
 }
 
+/** In the configuration folder; whoever may connect to it is this user, or root (host/api/control.ts). */
+export const CONTROL_SOCKET = 'control.sock';
+
+export function findControl(environment: Environment): ServerAccess {
+  return { address: `unix:${join(configFolder(environment), CONTROL_SOCKET)}`, ca: undefined, token: undefined };
+}
+
 export function findServer(environment: Environment, parsed: Parsed): ServerAccess {
   const { variables } = environment;
   const folder = configFolder(environment);

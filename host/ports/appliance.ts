@@ -1,5 +1,6 @@
 /** The state of the box, for the endpoints that answer before any token can be checked. Implemented by host/seal. */
 import type { Secret } from '../secret.ts';
+import type { LockoutParameters, LockoutState } from './lockout.ts';
 import type { SlotKind } from './seal-slot.ts';
 
 export interface SealStatus {
@@ -88,6 +89,16 @@ export interface SlotAdded extends SlotInfo {
   readonly warnings: readonly string[];
 }
 
+/** The TPM's count of wrong PINs, under an authorisation that the box keeps. All but `state` on a person's command alone. */
+export interface LockoutService {
+  /** @throws Fault `input.invalid` where no TPM is configured, `slot.unavailable` */
+  state(): Promise<LockoutState & { readonly kept: boolean }>;
+  /** Makes the authorisation, keeps it sealed and sets it. @returns it, once; owned by the caller @throws Fault */
+  take(): Promise<Secret>;
+  reset(): Promise<void>;
+  setParameters(parameters: Partial<LockoutParameters>): Promise<void>;
+}
+
 /** Keys of an open box: rotation, slots, and what the recovery quorum does. */
 export interface KeyService {
   /** A new data key: rows move to it behind the requests. */
@@ -118,6 +129,7 @@ export interface KeyService {
   testSlot(id: string, offer?: SlotOffer): Promise<void>;
   /** Takes a way in away: a new root. @returns warnings @throws Fault `route.absent`, `input.invalid` */
   removeSlot(id: string, offer?: SlotOffer): Promise<readonly string[]>;
+  readonly lockout: LockoutService;
   rekeyStatus(): CeremonyStatus & { readonly t: number; readonly n: number };
   startRekey(shares: number, threshold: number): void;
   cancelRekey(nonce: string | undefined): void;

@@ -15,13 +15,14 @@ import { clearLeftovers, foundBox, type InitOptions } from './founding.ts';
 import { rolledBack, verifyStore } from './freshness.ts';
 import { keyService } from './key-service.ts';
 import { KeyChanges, type KeyHolder } from './keys.ts';
+import { Lockout } from './lockout.ts';
 import { findSlot, idOf, Openers } from './openers.ts';
 import { Opening } from './opening.ts';
 import type { ApplianceOptions } from './options.ts';
 import { checkShareSize, Quorum } from './quorum.ts';
 import { clusterIdOf, readComplete, readSealMark, sealMarkPut } from './rows.ts';
 import type { SlotRow } from './slot-format.ts';
-import { openSlot, readSlots, weakest } from './slots.ts';
+import { openSlot, proveSlot, readSlots, weakest } from './slots.ts';
 
 const BACKOFF_MS = [1000, 2000, 5000, 15_000, 60_000] as const;
 
@@ -79,7 +80,14 @@ export class Box implements Appliance {
       rootToken: () => options.residents.newRootToken(),
       note: (event, data) => log.note(event, data),
     });
-    this.keyService = keyService({ keys: this.keys, ceremonies: this.#ceremonies, holder, openers, allowed });
+    const lockout = new Lockout({
+      ...options,
+      device: options.lockout,
+      holder,
+      note: (event, data) => log.note(event, data),
+      leavesDurable: () => log.durable(),
+    });
+    this.keyService = keyService({ keys: this.keys, ceremonies: this.#ceremonies, holder, openers, lockout, allowed });
     this.#quorum = new Quorum(options.random);
     this.#opening = new Opening(options);
     this.#complete = readComplete(options.store);
@@ -211,15 +219,21 @@ export class Box implements Appliance {
     return this.#exclusive(async () => {
       if (this.#complete === undefined) throw new Fault('appliance.uninitialised', 'Vault is not initialized');
       const slot = findSlot(this.#slots, id);
-      if (this.#state === 'open') return this.status();
       const { kind } = slot.header;
       const adapter = this.#openers.adapterOf(kind);
       if (kind === 'shamir')
         throw new Fault('input.invalid', 'this slot opens by its shares: give them to `holdfast unseal`');
       if (adapter === undefined)
         throw new Fault('input.invalid', `slots of kind ${kind} are not configured here: see the settings seal.*`);
-      await this.#tried(slot, adapter, pin === undefined ? {} : { pin });
-      await this.#unmark();
+      const offered = pin === undefined ? {} : { pin };
+      if (this.#state !== 'open') {
+        await this.#tried(slot, adapter, offered);
+        await this.#unmark();
+        return this.status();
+      }
+      // Shares opened it meanwhile: the slot is tried all the same, and a PIN that it takes is tried by itself again.
+      await proveSlot(adapter, slot, offered);
+      this.#openers.worked(slot);
       return this.status();
     });
   }

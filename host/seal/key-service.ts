@@ -1,6 +1,6 @@
 /** The keys of an open box as its operations see them (host/ports/appliance.ts). */
 import { Fault } from '../fault.ts';
-import type { KeyService, SlotInfo, SlotOffer } from '../ports/appliance.ts';
+import type { KeyService, LockoutService, SlotInfo, SlotOffer } from '../ports/appliance.ts';
 import type { Offered, SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import type { Ceremonies } from './ceremony.ts';
 import type { Added, KeyChanges, KeyHolder } from './keys.ts';
@@ -13,6 +13,7 @@ export interface KeyServiceParts {
   readonly ceremonies: Ceremonies;
   readonly holder: () => KeyHolder;
   readonly openers: Openers;
+  readonly lockout: LockoutService;
   readonly allowed: readonly SlotKind[];
 }
 
@@ -78,6 +79,7 @@ export function keyService(parts: KeyServiceParts): KeyService {
       }
     },
     removeSlot: (id, offer = {}) => keys.remove(holder(), idOf(findSlot(holder().slots, id)), offeredOf(offer)),
+    lockout: parts.lockout,
     rekeyStatus: () => ceremonies.rekeyStatus(),
     startRekey: (shares, threshold) => ceremonies.startRekey(shares, threshold),
     cancelRekey: (nonce) => ceremonies.cancelRekey(nonce),

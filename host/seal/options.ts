@@ -2,6 +2,7 @@
 import type { Core } from '../../core/types.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LeaseTimeKeeper } from '../ports/lease-time.ts';
+import type { LockoutDevice } from '../ports/lockout.ts';
 import type { Random } from '../ports/random.ts';
 import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import type { Store } from '../ports/store.ts';
@@ -57,6 +58,8 @@ export interface ApplianceOptions {
   readonly shamir: (threshold: number, shares: number) => SealSlot;
   /** Adapters of devices and key files, in the order in which they are tried. */
   readonly automatic: readonly SealSlot[];
+  /** The TPM's protection against guessing; absent where no TPM is configured. */
+  readonly lockout?: LockoutDevice;
   /** Kinds that a new box gets beside its shares (`seal.initial`); absent: a key file. */
   readonly initial?: readonly SlotKind[];
   readonly heartbeatMs: number;

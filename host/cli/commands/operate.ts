@@ -5,6 +5,7 @@ import type { Command, Invocation } from '../command.ts';
 import { EXIT, LocalError } from '../environment.ts';
 import { readSecret } from '../input.ts';
 import { fieldText, formatOf, jsonText, pairs } from '../output.ts';
+import { chosen, offeredPin, PIN_FLAGS } from './slot.ts';
 
 function printStatus({ environment, parsed }: Invocation, status: ValueMap): void {
   const field = parsed.text('field');
@@ -87,18 +88,38 @@ const init: Command = {
   },
 };
 
+async function unsealBySlot(invocation: Invocation, text: string): Promise<number> {
+  const { environment, parsed, control } = invocation;
+  if (parsed.positional.length > 0 || parsed.bool('reset'))
+    throw new LocalError('-slot goes without shares and -reset');
+  const { json: known = {} } = await control().call('GET', 'ways', { withoutToken: true });
+  const slots = (known['slots'] ?? []) as unknown as readonly { id: string; kind: string; opens: string }[];
+  const slot = chosen(slots, text);
+  const asks = slots.some(({ id, opens }) => id.startsWith(slot) && opens === 'pin');
+  const pin = await offeredPin(invocation, asks);
+  const body = { slot, ...(pin === undefined ? {} : { pin }) };
+  await control().call('PUT', 'unseal', { body, withoutToken: true });
+  environment.out('Success! The box is open by this slot.\n');
+  return EXIT.ok;
+}
+
 const unseal: Command = {
   words: 'unseal',
   arguments: '[-]',
-  summary: 'Give one share of the key; it is asked for, or read from standard input.',
+  summary:
+    'Give one share of the key, or open the box by one slot; secrets are asked for, or read from standard input.',
   details:
-    'A box that says "rolled back" opens only when every holder adds -accept=rolled-back: they take it as it is, though its\ncounter says that a newer one exists or existed. The log begins with their word.',
+    'A box that says "rolled back" opens only when every holder adds -accept=rolled-back: they take it as it is, though its\ncounter says that a newer one exists or existed. The log begins with their word.\n\nWith -slot the box of this machine is opened by a slot of its own: as the user of the service (sudo -u holdfast), over a socket in the\nconfiguration folder that nobody else may use. A slot with a PIN asks for it. It is what opens a box after `holdfast seal`.',
   flags: [
     { name: 'reset', type: 'bool', help: 'Forget the shares given so far.' },
     { name: 'accept', type: 'text', value: 'WORD', help: 'rolled-back: take a box that was rolled back as it is.' },
+    { name: 'slot', type: 'text', value: 'ID|KIND', help: 'Open the box by this slot.' },
+    ...PIN_FLAGS,
   ],
   async run(invocation) {
     const { environment, parsed, api } = invocation;
+    if (parsed.text('slot') !== undefined) return await unsealBySlot(invocation, parsed.text('slot') ?? '');
+    if (parsed.bool('pin') || parsed.text('pin-file') !== undefined) throw new LocalError('a PIN goes with -slot');
     if (parsed.positional.length > 1 || (parsed.positional.length === 1 && parsed.positional[0] !== '-')) {
       throw new LocalError(
         'a share is never an argument: every user of this machine could read it. It is asked for, or read from standard input',

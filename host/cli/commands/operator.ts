@@ -1,4 +1,4 @@
-/** `holdfast operator …` and `holdfast slot …`: keys, shares and the ways into an open box. */
+/** `holdfast operator …`: keys, shares and the diagnosis. */
 import type { Finding } from '../../ports/appliance.ts';
 import type { ValueMap } from '../../ports/value.ts';
 import { expectPositional, type FlagDeclaration } from '../arguments.ts';
@@ -6,6 +6,8 @@ import type { Command, Invocation } from '../command.ts';
 import { EXIT, LocalError, RemoteError } from '../environment.ts';
 import { readInputText, readSecret } from '../input.ts';
 import { cell, formatOf, jsonText, pairs, printAnswer, table } from '../output.ts';
+import { slot } from './slot.ts';
+import { tpm } from './tpm.ts';
 
 const NONCE_FLAG: FlagDeclaration = {
   name: 'nonce',
@@ -250,82 +252,4 @@ const diagnose: Command = {
   },
 };
 
-const slotList: Command = {
-  words: 'slot list',
-  arguments: '',
-  summary: 'List the ways into the box; the weakest one is marked.',
-  flags: [],
-  async run({ environment, parsed, api, usage }) {
-    expectPositional(parsed, 0, 0, usage);
-    const { json } = await api().call('LIST', 'sys/slots');
-    const info = ((json?.['data'] as ValueMap | undefined)?.['key_info'] ?? {}) as ValueMap;
-    if (formatOf(environment, parsed) === 'json') environment.out(`${jsonText(info)}\n`);
-    else {
-      const rows = Object.values(info).map((value) => {
-        const slot = value as ValueMap;
-        const opens =
-          slot['kind'] === 'shamir'
-            ? `${cell(slot['threshold'])} of ${cell(slot['shares'])} shares`
-            : slot['automatic'] === true
-              ? 'by itself'
-              : 'not configured here';
-        const notes = [slot['weakest'] === true ? 'weakest' : '', slot['allowed'] === false ? 'not allowed' : ''];
-        return [cell(slot['id']), cell(slot['kind']), opens, cell(slot['created_time']), notes.join(' ').trim()];
-      });
-      environment.out(`${table(['Id', 'Kind', 'Opens', 'Created', 'Note'], rows)}\n`);
-    }
-    return EXIT.ok;
-  },
-};
-
-const slotAdd: Command = {
-  words: 'slot add',
-  arguments: 'KIND',
-  summary: 'Add a way into the box: keyfile, tpm2, pkcs11, as the settings name it.',
-  flags: [],
-  async run({ environment, parsed, api, usage }) {
-    expectPositional(parsed, 1, 1, usage);
-    const { json } = await api().call('PUT', 'sys/slots', { body: { kind: parsed.positional[0] ?? '' } });
-    printAnswer(environment, parsed, json);
-    return EXIT.ok;
-  },
-};
-
-const slotTest: Command = {
-  words: 'slot test',
-  arguments: 'ID',
-  summary: 'Say whether the box would open by this slot now.',
-  flags: [],
-  async run({ environment, parsed, api, usage }) {
-    expectPositional(parsed, 1, 1, usage);
-    const { json } = await api().call('PUT', `sys/slots/${encodeURIComponent(parsed.positional[0] ?? '')}/test`);
-    printAnswer(environment, parsed, json);
-    return EXIT.ok;
-  },
-};
-
-const slotRemove: Command = {
-  words: 'slot remove',
-  arguments: 'ID',
-  summary: 'Take a way in away: a new root key, so that who held it opens an old disk only.',
-  flags: [],
-  async run({ environment, parsed, api, usage }) {
-    expectPositional(parsed, 1, 1, usage);
-    await api().call('DELETE', `sys/slots/${encodeURIComponent(parsed.positional[0] ?? '')}`);
-    environment.out(
-      'Success! The slot is gone; rows move to the new key behind the requests (operator rotate -status).\n',
-    );
-    return EXIT.ok;
-  },
-};
-
-export const operator: readonly Command[] = [
-  diagnose,
-  rotate,
-  rekey,
-  generateRoot,
-  slotList,
-  slotAdd,
-  slotTest,
-  slotRemove,
-];
+export const operator: readonly Command[] = [diagnose, rotate, rekey, generateRoot, tpm, ...slot];

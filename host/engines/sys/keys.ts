@@ -1,19 +1,17 @@
-/** sys/rotate, sys/slots, sys/rekey, sys/generate-root: the keys of the box, by its operators and by its recovery quorum. */
+/** sys/rotate, sys/rekey, sys/generate-root: the keys of the box, by its operators and by its recovery quorum. */
 import { Fault } from '../../fault.ts';
-import type { CeremonyStatus, KeyService, SlotInfo } from '../../ports/appliance.ts';
+import type { CeremonyStatus, KeyService } from '../../ports/appliance.ts';
 import type { Answer, Field, Operation, OperationContext } from '../../ports/engine.ts';
-import type { SlotKind } from '../../ports/seal-slot.ts';
 import type { ValueMap } from '../../ports/value.ts';
 import { Secret } from '../../secret.ts';
-import { timestampNanos } from '../../timestamp.ts';
+import { slotOperations } from './slots.ts';
+import { tpmOperations } from './tpm.ts';
 
 export interface KeyOperationParts {
   readonly keys: () => KeyService;
   /** `seal.ceremonies`: whether rekey and generate-root are answered here at all. */
   readonly ceremonies: boolean;
 }
-
-const KINDS: readonly SlotKind[] = ['tpm2', 'pkcs11', 'keyfile'];
 
 const raw = (json: ValueMap): Answer => ({ raw: { json } });
 const text = (context: OperationContext, name: string): string => String(context.fields[name] ?? '');
@@ -28,20 +26,6 @@ function shareOf(context: OperationContext): Secret {
   return new Secret(bytes);
 }
 
-function slotOf(slot: SlotInfo): ValueMap {
-  return {
-    id: slot.id,
-    kind: slot.kind,
-    created_time: timestampNanos(slot.createdMs, 0),
-    threshold: slot.threshold,
-    shares: slot.shares,
-    automatic: slot.automatic,
-    allowed: slot.allowed,
-    weakest: slot.weakest,
-  };
-}
-
-const SLOT_ID: Field = { type: 'string', description: 'Id of the slot, as the list has it.' };
 const SHARE: Field = { type: 'string', description: 'One share, hex or base64.', secret: true };
 const NONCE: Field = { type: 'string', description: 'Nonce of the attempt.' };
 
@@ -92,56 +76,6 @@ function operatorOperations({ keys }: KeyOperationParts): Operation[] {
       run: () => {
         const { running, moved, epochs, erase } = keys().progress();
         return { data: { running, moved, older_terms: epochs, erase } };
-      },
-    },
-    {
-      name: 'list-slots',
-      pattern: 'slots',
-      verb: 'list',
-      sudo: true,
-      summary: 'The ways into the box, the weakest one named.',
-      fields: {},
-      run: () => {
-        const slots = keys().slots();
-        const info = Object.fromEntries(slots.map((slot) => [slot.id, slotOf(slot)]));
-        return { data: { keys: slots.map(({ id }) => id), key_info: info } };
-      },
-    },
-    {
-      name: 'add-slot',
-      pattern: 'slots',
-      verb: 'write',
-      root: true,
-      summary: 'Add a way into the box.',
-      fields: { kind: { type: 'string', description: `One of ${KINDS.join(', ')}.` } },
-      run: async (context) => {
-        const kind = KINDS.find((one) => one === context.fields['kind']);
-        if (kind === undefined) throw new Fault('input.invalid', `kind must be one of ${KINDS.join(', ')}`);
-        return { data: slotOf(await keys().addSlot(kind)) };
-      },
-    },
-    {
-      name: 'test-slot',
-      pattern: 'slots/+id/test',
-      verb: 'write',
-      sudo: true,
-      summary: 'Recover the key of a slot and throw it away: whether the box would open by it now.',
-      fields: { id: SLOT_ID },
-      run: async ({ captures }) => {
-        await keys().testSlot(captures['id'] ?? '');
-        return { data: { id: captures['id'] ?? '', opens: true } };
-      },
-    },
-    {
-      name: 'remove-slot',
-      pattern: 'slots/+id',
-      verb: 'delete',
-      root: true,
-      summary: 'Take a way into the box away: a new root key, so that who held it opens an old disk only.',
-      fields: { id: SLOT_ID },
-      run: async ({ captures }) => {
-        await keys().removeSlot(captures['id'] ?? '');
-        return undefined;
       },
     },
   ];
@@ -328,5 +262,10 @@ function quorumOperations({ keys, ceremonies }: KeyOperationParts): Operation[] 
 }
 
 export function keyOperations(parts: KeyOperationParts): readonly Operation[] {
-  return [...operatorOperations(parts), ...quorumOperations(parts)];
+  return [
+    ...operatorOperations(parts),
+    ...slotOperations(parts.keys),
+    ...tpmOperations(parts.keys),
+    ...quorumOperations(parts),
+  ];
 }

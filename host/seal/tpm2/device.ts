@@ -1,5 +1,6 @@
 /** What slot and counter share: the storage key with its pinned Name, and sessions salted to it. */
 import { Fault } from '../../fault.ts';
+import type { LockoutState } from '../../ports/lockout.ts';
 import { plainCode, TpmError } from './codes.ts';
 import type { Command, Esys } from './tss.ts';
 import {
@@ -182,22 +183,14 @@ async function properties(esys: Esys, first: number, count: number): Promise<Map
   return found;
 }
 
-export interface Lockout {
-  readonly failures: number;
-  readonly failuresMax: number;
-  /** Seconds until the TPM forgives one failure, from the last. */
-  readonly intervalS: number;
-  /** A thief cannot reset the failure count without it. */
-  readonly authSet: boolean;
-}
-
-export async function lockoutState(esys: Esys): Promise<Lockout> {
-  const values = await properties(esys, PT_LOCKOUT_COUNTER, 3);
+export async function lockoutState(esys: Esys): Promise<LockoutState> {
+  const values = await properties(esys, PT_LOCKOUT_COUNTER, 4);
   const permanent = (await properties(esys, PT_PERMANENT, 1)).get(PT_PERMANENT) ?? 0;
   return {
     failures: values.get(PT_LOCKOUT_COUNTER) ?? 0,
     failuresMax: values.get(PT_LOCKOUT_COUNTER + 1) ?? 0,
     intervalS: values.get(PT_LOCKOUT_COUNTER + 2) ?? 0,
+    recoveryS: values.get(PT_LOCKOUT_COUNTER + 3) ?? 0,
     authSet: (permanent & 4) !== 0,
   };
 }

@@ -39,6 +39,8 @@ const ESYS = {
   PCR_Extend: 'uSp',
   GetCapability: 'SuuuBo',
   HierarchyChangeAuth: 'uSp',
+  DictionaryAttackLockReset: 'uS',
+  DictionaryAttackParameters: 'uSuuu',
   Shutdown: 'Sw',
 } as const;
 
