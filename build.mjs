@@ -38,7 +38,8 @@ if (!wanted.includes('core')) {
     target: 'node20',
     sourcemap: true,
     legalComments: 'none',
-    external: ['lmdb', 'koffi', 'pkcs11js'],
+    // The last two are what pg would use of other run-times; it asks for them only there.
+    external: ['lmdb', 'koffi', 'pkcs11js', 'pg-native', 'pg-cloudflare'],
     banner: { js: "import { createRequire as __cr } from 'node:module'; const require = __cr(import.meta.url);" },
     logLevel: 'warning',
   });

@@ -86,6 +86,13 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'host/main.ts': ['host', 'core/index.ts', 'core/types.ts', 'package.json'],
 };
 
+/** Drivers that one room alone loads, when it is asked for the first time: a box without such a server pays nothing. */
+const DRIVERS: Readonly<Record<string, string>> = {
+  pg: 'host/databases/postgresql',
+  mysql2: 'host/databases/mysql',
+  croner: 'host/system',
+};
+
 /** Rooms whose folders may not look into each other: one folder an engine, an auth method, an adapter. */
 const SEPARATE = ['host/engines', 'host/auth', 'host/databases', 'host/store', 'host/seal'];
 
@@ -171,6 +178,35 @@ describe('imports go one way', () => {
     ['host/unknown/a.ts', ''],
   ])('the rule bites: %s with %j', (file, text) => {
     expect(broken(file, text)).toHaveLength(1);
+  });
+});
+
+/** Sentences about drivers that a file imports from elsewhere, or before anybody asked for them. */
+function drivers(file: string, text: string): string[] {
+  return Object.entries(DRIVERS).flatMap(([name, room]) => {
+    const sentences: string[] = [];
+    if (new RegExp(`(from|import\\()\\s*['"]${name}['"]`).test(text) && !within(file, room)) {
+      sentences.push(`${file} imports ${name}`);
+    }
+    if (new RegExp(`^(import|export) (?!type ).*['"]${name}['"]`, 'm').test(text)) {
+      sentences.push(`${file} loads ${name} at its start`);
+    }
+    return sentences;
+  });
+}
+
+describe('drivers are loaded by one room, when they are needed', () => {
+  test('no file loads one at its start or from another room', () => {
+    expect(product.flatMap((file) => drivers(file, read(file)))).toEqual([]);
+  });
+
+  test.each([
+    ['host/databases/mysql/a.ts', "const { Client } = await import('pg');"],
+    ['host/engines/database/a.ts', "import type { Client } from 'pg';"],
+    ['host/databases/postgresql/a.ts', "import pg from 'pg';"],
+    ['host/system/cron.ts', "import { Cron } from 'croner';"],
+  ])('the rule bites: %s with %j', (file, text) => {
+    expect(drivers(file, text)).toHaveLength(1);
   });
 });
 

@@ -62,7 +62,8 @@ describe('after the lock', () => {
     const line = `
       import { createRequire } from 'node:module';
       const require = createRequire(${root});
-      for (const name of ['lmdb', 'koffi', 'hono', '@hono/node-server', 'reflect-metadata', '@peculiar/x509']) {
+      const names = ['lmdb', 'koffi', 'hono', '@hono/node-server', 'reflect-metadata', '@peculiar/x509', 'pg', 'mysql2'];
+      for (const name of names) {
         await import(require.resolve(name));
       }
       console.log('loaded');`;
