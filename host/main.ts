@@ -353,7 +353,7 @@ export async function main(args: readonly string[]): Promise<void> {
       args[0] === 'server'
         ? await serve(args.slice(1), environment)
         : await run(args, environment, [], {
-            verifyLog: (folder, own) => verifyStopped(folder, own, wasmFile()),
+            verifyLog: (folder, own, wanted) => verifyStopped(folder, own, wasmFile(), wanted),
             diagnose: (own) =>
               diagnose(own, {
                 version: VERSION,

@@ -5,6 +5,7 @@ import { loadCore } from '../core/index.ts';
 import type { Core } from '../core/types.ts';
 import { coreOpener } from './audit/check.ts';
 import { type FolderReport, verifyFolder } from './audit/index.ts';
+import type { StoppedLog } from './cli/index.ts';
 import type { Environment } from './ports/environment.ts';
 import { KeyfileSlot } from './seal/keyfile/keyfile.ts';
 import { KEYRING_KEY } from './seal/rows.ts';
@@ -46,17 +47,30 @@ async function openHere(
 
 function told(report: FolderReport, how: string): string {
   const { checkpoint, disagreement } = report;
+  // What disagrees ends the walk: not every line was seen then.
+  const lines = disagreement === undefined ? 'every line was' : 'lines were';
   const looked =
     report.frames === 'opened'
-      ? `every line was opened and hashed (${how})`
+      ? `${lines} opened and hashed (${how})`
       : `lines were not opened (${how}): tiles, checkpoint and marks alone`;
   const head = `${report.leaves} leaves in ${report.segments} segments, ${report.tiles} tiles; ${looked}\n`;
   if (disagreement !== undefined) return `${head}The log does NOT agree: ${disagreement.sentence}\n`;
-  return `${head}The log agrees: checkpoint of ${checkpoint?.size ?? 0} leaves, root ${checkpoint?.root ?? 'none'}, ${report.origin ?? ''}\n`;
+  const agrees = `The log agrees: checkpoint of ${checkpoint?.size ?? 0} leaves, root ${checkpoint?.root ?? 'none'}, ${report.origin ?? ''}\n`;
+  const key =
+    report.keyFrom === 'given'
+      ? 'It is signed by the key that was given.\n'
+      : 'It is signed by the key that lies beside it: hold it to one that was kept elsewhere with -key.\n';
+  const kept = report.keptAgrees === true ? 'It still begins with the leaves of the kept checkpoint.\n' : '';
+  return `${head}${agrees}${key}${kept}`;
 }
 
 /** @returns the exit code: 0 only if everything agrees */
-export async function verifyStopped(data: string, environment: Environment, wasm: Uint8Array): Promise<number> {
+export async function verifyStopped(
+  data: string,
+  environment: Environment,
+  wasm: Uint8Array,
+  { key, kept, json }: StoppedLog,
+): Promise<number> {
   const folder = join(data, 'audit');
   if (!existsSync(folder)) {
     environment.error(`holdfast: there is no audit log in ${data}\n`);
@@ -72,6 +86,8 @@ export async function verifyStopped(data: string, environment: Environment, wasm
     let shown = -1;
     const report = verifyFolder(folder, {
       ...(opened ? { open: coreOpener(core, grant) } : {}),
+      ...(key === undefined ? {} : { key }),
+      ...(kept === undefined ? {} : { kept }),
       progress: (done, total) => {
         const percent = total === 0 ? 100 : Math.floor((done * 100) / total);
         if (!environment.interactive || percent === shown) return;
@@ -81,7 +97,7 @@ export async function verifyStopped(data: string, environment: Environment, wasm
         );
       },
     });
-    environment.out(told(report, how));
+    environment.out(json ? `${JSON.stringify({ ...report, how }, null, 2)}\n` : told(report, how));
     return report.ok ? 0 : 2;
   } finally {
     if (opened) core.seal();

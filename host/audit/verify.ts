@@ -28,7 +28,7 @@ import { CompactRange, HASH_SIZE, rootAt, TreeHasher } from './tree.ts';
 export interface VerifyOptions {
   /** Opens frames and marks; absent: their sealed bytes are taken as their tiles say. */
   readonly open?: Opener;
-  /** `name+id+key` of the log, known from elsewhere; absent: the folder's own `keys`. */
+  /** `name+id+key` of the log, known from elsewhere, one a line; absent: the folder's own `keys`. */
   readonly key?: string;
   /** A signed checkpoint that somebody kept: the log must contain it. */
   readonly kept?: string;
@@ -96,8 +96,12 @@ class FolderCheck {
   #keys(): VerifierKey[] | Disagreement {
     const given = this.#options.key;
     if (given !== undefined) {
-      const key = parseVerifierKey(given.trim());
-      return key === undefined ? disagreement('keys', 'given', undefined, 'it is no verifier key') : [key];
+      const keys = given
+        .trim()
+        .split('\n')
+        .map((line) => parseVerifierKey(line.trim()));
+      const good = keys.filter((key) => key !== undefined);
+      return good.length < keys.length ? disagreement('keys', 'given', undefined, 'it is no verifier key') : good;
     }
     const lines = (readWhole(join(this.#folder, KEYS))?.toString('utf8') ?? '').split('\n').slice(0, -1);
     const keys = lines.map(parseVerifierKey);

@@ -4,10 +4,19 @@ import type { FlagDeclaration, Parsed } from './arguments.ts';
 import type { Environment } from './environment.ts';
 import type { ApiClient } from './http.ts';
 
+/** What the log of a stopped box is held to, and how the answer is printed. */
+export interface StoppedLog {
+  /** Keys kept from earlier, one a line; absent: those that lie beside the log. */
+  readonly key: string | undefined;
+  /** A checkpoint kept from earlier. */
+  readonly kept: string | undefined;
+  readonly json: boolean;
+}
+
 /** What needs the box itself and not its API; given by main.ts. */
 export interface Box {
   /** Verifies the log of a stopped box. @returns the exit code */
-  verifyLog(folder: string, environment: Environment): Promise<number>;
+  verifyLog(folder: string, environment: Environment, wanted: StoppedLog): Promise<number>;
   /** Looks at settings, folders, clock, disk and slots of this machine's box. */
   diagnose(environment: Environment): Promise<readonly Finding[]>;
 }

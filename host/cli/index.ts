@@ -14,7 +14,7 @@ import { commandHelp, overview } from './help.ts';
 import { ApiClient } from './http.ts';
 import { CONTROL_SOCKET, findControl, findServer } from './server.ts';
 
-export type { Box, Command } from './command.ts';
+export type { Box, Command, StoppedLog } from './command.ts';
 export type { Environment } from './environment.ts';
 export { CONTROL_SOCKET };
 

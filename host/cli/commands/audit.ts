@@ -15,7 +15,7 @@ const KEY: FlagDeclaration = {
   name: 'key',
   type: 'text',
   value: 'FILE',
-  help: 'The key of the log, kept from earlier; else the one that the server names.',
+  help: 'The key of the log, kept from earlier; else the one that the server or the folder names.',
 };
 
 /** The keys that may have signed: the one that a person kept, else those that the server names. */
@@ -78,7 +78,8 @@ const verify: Command = {
   details:
     'Asks the running box for its log and computes the tree itself. With -checkpoint a checkpoint that somebody kept must\n' +
     'lie on the way. With -data the log of a stopped box is verified: tiles, checkpoints and marks always, every line too\n' +
-    'where a slot of this machine opens the box. Exit code 0 only when everything agrees.',
+    'where a slot of this machine opens the box. Exit code 0 only when everything agrees. Whoever could change the log\n' +
+    'could change the key beside it: keep key and checkpoint elsewhere.',
   flags: [
     KEY,
     {
@@ -95,7 +96,15 @@ const verify: Command = {
     const folder = parsed.text('data');
     if (folder !== undefined) {
       if (box === undefined) throw new LocalError('-data needs the box itself');
-      return await box.verifyLog(folder, environment);
+      const textOf = (name: string): string | undefined => {
+        const file = parsed.text(name);
+        return file === undefined ? undefined : readFileText(environment, file, `-${name}`);
+      };
+      return await box.verifyLog(folder, environment, {
+        key: textOf('key'),
+        kept: textOf('checkpoint'),
+        json: formatOf(environment, parsed) === 'json',
+      });
     }
     const keys = await verifierKeys(invocation);
     const { text: note } = await api().call('GET', 'sys/audit-log/checkpoint', { withoutToken: true });
