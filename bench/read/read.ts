@@ -7,11 +7,11 @@
  * once for 64 reads too.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { performance } from 'node:perf_hooks';
 import { send } from '../../host/api/envelope.ts';
 import type { LogFiles } from '../../host/ports/log-files.ts';
 import { logFiles } from '../../host/system/log-files.ts';
 import { type WholeBox, wholeBox } from '../../test/host/whole/box.ts';
+import { cpuUs } from '../measure.ts';
 import { type BenchOptions, type BenchResult, benchResult } from '../result.ts';
 import { Twin } from './twin.ts';
 
@@ -55,19 +55,19 @@ export async function run({ small }: BenchOptions): Promise<BenchResult> {
       return String(send(outbound, false).body);
     };
     const ours = async (): Promise<number> => {
-      const began = performance.now();
+      const began = cpuUs();
       for (let turn = 0; turn < turns; turn++) {
         await Promise.all(Array.from({ length: TOGETHER }, (_, i) => one(turn * TOGETHER + i)));
       }
-      return ((performance.now() - began) * 1000) / (turns * TOGETHER);
+      return (cpuUs() - began) / (turns * TOGETHER);
     };
     const theirs = (): number => {
-      const began = performance.now();
+      const began = cpuUs();
       for (let turn = 0; turn < turns; turn++) {
         for (let i = 0; i < TOGETHER; i++) twin.read(randomUUID(), nameOf(turn * TOGETHER + i, secrets));
         twin.flush();
       }
-      return ((performance.now() - began) * 1000) / (turns * TOGETHER);
+      return (cpuUs() - began) / (turns * TOGETHER);
     };
     const digest = createHash('sha256');
     for (let n = 0; n < 8; n++) {
