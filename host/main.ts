@@ -11,7 +11,7 @@ import { openApiDocument } from './api/openapi.ts';
 import { type Api, startApi } from './api/server.ts';
 import { ownAuthority, readOwnCertificate } from './api/tls.ts';
 import { AuditLog } from './audit/index.ts';
-import { CONTROL_SOCKET, run } from './cli/index.ts';
+import { CONTROL_SOCKET, type Command, run } from './cli/index.ts';
 import type { Listen } from './config/listen.ts';
 import { type Config, loadConfig, SERVER_USAGE } from './config.ts';
 import { diagnose } from './diagnose.ts';
@@ -52,7 +52,7 @@ import { logFiles } from './system/log-files.ts';
 import { readIfThere, removePrivateFile, writePrivateFile } from './system/private-file.ts';
 import { hardenProcess } from './system/process.ts';
 import { systemRandom } from './system/random.ts';
-import { onBug, onStopSignal } from './system/signals.ts';
+import { onBrokenPipe, onBug, onStopSignal } from './system/signals.ts';
 import { terminalEnvironment } from './system/terminal.ts';
 import { systemRefusal } from './system/trouble.ts';
 import { verifyStopped } from './verify-stopped.ts';
@@ -198,7 +198,7 @@ function namesOf(listen: readonly Listen[]): string[] {
 }
 
 async function serve(args: readonly string[], environment: Environment): Promise<number | undefined> {
-  if (args.includes('--help') || args.includes('-h')) {
+  if (args.some((arg) => /^--?h(elp)?$/.test(arg))) {
     environment.out(SERVER_USAGE);
     return 0;
   }
@@ -345,14 +345,47 @@ function defaultConfigFolder({ variables, home }: Environment): string {
   return join(variables['XDG_CONFIG_HOME'] || join(home, '.config'), 'holdfast');
 }
 
-/** @param args what follows `holdfast` */
-export async function main(args: readonly string[]): Promise<void> {
+/** What is listed beside the commands of the API; `server` has a parser of its own and comes before them. */
+const OWN_COMMANDS: readonly Command[] = [
+  {
+    words: 'server',
+    arguments: '',
+    summary: 'Run the box: `holdfast server -help` has its flags.',
+    flags: [],
+    run: async ({ environment }) => {
+      environment.out(SERVER_USAGE);
+      return 0;
+    },
+  },
+  {
+    words: 'version',
+    arguments: '',
+    summary: 'Say which version this is.',
+    flags: [],
+    run: async ({ environment }) => {
+      environment.out(`holdfast ${VERSION} (Node ${process.versions.node})\n`);
+      return 0;
+    },
+  },
+];
+
+/** `--version` and `help COMMAND` are other spellings of commands. */
+function inUsualForm(given: readonly string[]): readonly string[] {
+  const [first = '', ...rest] = given;
+  if (rest.length === 0 && /^--?v(ersion)?$/.test(first)) return ['version'];
+  return first === 'help' && rest.length > 0 ? [...rest, '-help'] : given;
+}
+
+/** @param given what follows `holdfast` */
+export async function main(given: readonly string[]): Promise<void> {
   const environment = terminalEnvironment();
+  const args = inUsualForm(given);
+  onBrokenPipe(args[0] === 'server');
   try {
     const code =
       args[0] === 'server'
         ? await serve(args.slice(1), environment)
-        : await run(args, environment, [], {
+        : await run(args, environment, OWN_COMMANDS, {
             verifyLog: (folder, own, wanted) => verifyStopped(folder, own, wasmFile(), wanted),
             diagnose: (own) =>
               diagnose(own, {

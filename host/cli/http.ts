@@ -82,8 +82,15 @@ export class ApiClient {
         throw new LocalError(`${this.access.address} answered something else than JSON: is it a server of this API?`);
       }
     }
-    if (status >= 400 && call.accept?.includes(status) !== true) throw refusal(method, path, status, json);
+    if (status >= 400 && call.accept?.includes(status) !== true) {
+      throw refusal(method, path, status, json, this.#hint(status, call));
+    }
     return { status, json, text };
+  }
+
+  #hint(status: number, call: Call): string | undefined {
+    if (status !== 403 || this.access.token !== undefined || call.withoutToken === true) return undefined;
+    return 'no token was sent: see `holdfast login`, or name one in HOLDFAST_TOKEN';
   }
 
   /** The body as it comes, for exports. */
@@ -92,7 +99,8 @@ export class ApiClient {
     const status = response.statusCode ?? 0;
     if (status < 400) return response;
     const text = (await collect(response)).toString('utf8');
-    throw refusal('GET', path, status, text.startsWith('{') ? (parseJson(text) as ValueMap) : undefined);
+    const json = text.startsWith('{') ? (parseJson(text) as ValueMap) : undefined;
+    throw refusal('GET', path, status, json, this.#hint(status, {}));
   }
 
   #send(method: string, path: string, call: Call): Promise<IncomingMessage> {
@@ -123,7 +131,13 @@ export class ApiClient {
   }
 }
 
-function refusal(method: Method, path: string, status: number, json: ValueMap | undefined): RemoteError {
+function refusal(
+  method: Method,
+  path: string,
+  status: number,
+  json: ValueMap | undefined,
+  more: string | undefined,
+): RemoteError {
   const errors = Array.isArray(json?.['errors']) ? (json['errors'] as readonly unknown[]) : [];
   const lines = errors.map((error) => `* ${String(error).trimEnd()}`);
   const known: Readonly<Record<number, string>> = {
@@ -137,7 +151,8 @@ function refusal(method: Method, path: string, status: number, json: ValueMap | 
     [
       `${method} ${path} was answered ${status}`,
       ...lines,
-      ...(lines.length === 0 && hint !== undefined ? [`* ${hint}`] : []),
+      ...(lines.length === 0 && hint !== undefined && more === undefined ? [`* ${hint}`] : []),
+      ...(more === undefined ? [] : [`* ${more}`]),
     ].join('\n'),
   );
 }

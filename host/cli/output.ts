@@ -59,12 +59,28 @@ export function table(headings: readonly string[], rows: readonly (readonly stri
 /** The order of the API's lists. */
 export const byOctets = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
 
+/** Seconds as people say them: 768h, 1h30m, 45s. */
+function human(seconds: number): string {
+  const parts = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60), seconds % 60];
+  const text = parts.map((count, at) => (count === 0 ? '' : `${count}${'hms'[at] ?? ''}`)).join('');
+  return text === '' ? '0s' : text;
+}
+
+/** As the vault command shows some names; JSON and `-field` have the answer's own value. */
+function shownAs(name: string, value: Value | undefined): string {
+  // A token without an end has no seconds left to count.
+  if (name === 'token_duration' && value === 0) return '∞';
+  if ((name === 'token_duration' || name === 'lease_duration') && typeof value === 'number') return human(value);
+  if (name === 'deletion_time' && value === '') return 'n/a';
+  return cell(value);
+}
+
 /** Names and values, sorted by name unless `order` is kept. */
 export function pairs(map: ValueMap, order?: readonly string[]): string {
   const names = order ?? Object.keys(map).sort(byOctets);
   return table(
     ['Key', 'Value'],
-    names.filter((name) => name in map).map((name) => [visible(name), cell(map[name])]),
+    names.filter((name) => name in map).map((name) => [visible(name), shownAs(name, map[name])]),
   );
 }
 

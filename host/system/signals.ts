@@ -20,6 +20,22 @@ export function onStopSignal(stop: () => Promise<number>): void {
   for (const signal of STOPPING) process.on(signal, handle);
 }
 
+const BROKEN_PIPE_EXIT = 141;
+
+/**
+ * What to do when nobody reads what is printed any more (`… | head`): a command ends quietly, with the code that a shell
+ * gives to what SIGPIPE ended; a server goes on, whoever looked at its first lines.
+ */
+export function onBrokenPipe(server: boolean): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (server) return;
+      if (error.code !== 'EPIPE') throw error;
+      process.exit(BROKEN_PIPE_EXIT);
+    });
+  }
+}
+
 /** A bug ends the process (the data is made for that); its message may hold what must not be logged, its place may not. */
 export function onBug(): void {
   process.on('uncaughtException', (error: unknown) => {

@@ -25,18 +25,22 @@ const secretsList: Command = {
   words: 'secrets list',
   arguments: '',
   summary: 'List the mounted engines.',
-  flags: [],
+  flags: [{ name: 'detailed', type: 'bool', help: 'With TTLs (0: the system’s), options and UUID.' }],
   async run({ environment, parsed, api, usage }) {
     expectPositional(parsed, 0, 0, usage);
     const { json } = await api().call('GET', 'sys/mounts');
     const mounts = (json?.['data'] ?? {}) as ValueMap;
     if (formatOf(environment, parsed) === 'json') environment.out(`${jsonText(mounts)}\n`);
     else {
+      const detailed = parsed.bool('detailed');
       const rows = Object.entries(mounts).map(([path, mount]) => {
-        const { type, accessor, description } = mount as ValueMap;
-        return [cell(path), cell(type), cell(accessor), cell(description || null)];
+        const { type, accessor, description, config, options, uuid } = mount as ValueMap;
+        const { default_lease_ttl: ttl, max_lease_ttl: most } = config as ValueMap;
+        const more = detailed ? [cell(ttl), cell(most), cell(options), cell(uuid)] : [];
+        return [cell(path), cell(type), cell(accessor), ...more, cell(description || null)];
       });
-      environment.out(`${table(['Path', 'Type', 'Accessor', 'Description'], rows)}\n`);
+      const more = detailed ? ['Default TTL', 'Max TTL', 'Options', 'UUID'] : [];
+      environment.out(`${table(['Path', 'Type', 'Accessor', ...more, 'Description'], rows)}\n`);
     }
     return EXIT.ok;
   },
