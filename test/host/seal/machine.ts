@@ -16,9 +16,11 @@ import { KeyfileSlot } from '../../../host/seal/keyfile/keyfile.ts';
 import { JobRow } from '../../../host/seal/rows.ts';
 import { ShamirSlot } from '../../../host/seal/shamir/shamir.ts';
 import { Secret } from '../../../host/secret.ts';
+import { openLmdbStore } from '../../../host/store/lmdb/open.ts';
 import { openMemoryStore } from '../../../host/store/memory/memory.ts';
 import { files } from '../../../host/system/files.ts';
 import { LeaseClock } from '../../../host/system/lease-time.ts';
+import { lockFolder } from '../../../host/system/lock.ts';
 import { systemRandom } from '../../../host/system/random.ts';
 
 export const scratch = mkdtempSync(join(tmpdir(), 'holdfast-box-'));
@@ -57,7 +59,7 @@ export class TestClock implements Clock {
 }
 
 const wasm = readFileSync('dist/core.wasm');
-const newCore = (): Core => loadCore({ wasm, random: (length) => systemRandom.bytes(length) });
+export const newCore = (): Core => loadCore({ wasm, random: (length) => systemRandom.bytes(length) });
 
 /** A row as the store sees one of the first epoch; what is sealed in it is not its business. */
 export const row = (text: string): Buffer => Buffer.concat([Buffer.of(1, 0, 0, 0, 1), Buffer.from(text)]);
@@ -92,19 +94,48 @@ export class Machine {
   #lease: LeaseClock;
   #store: Store | undefined;
 
-  /** @param rows `sealed`: as engines write them; else bytes that no core opens */
   readonly #rows: 'opaque' | 'sealed';
 
-  constructor(rows: 'opaque' | 'sealed' = 'opaque') {
+  /**
+   * @param rows   `sealed`: as engines write them; else bytes that no core opens
+   * @param store  another disk, whose witness asks this machine's
+   */
+  constructor(rows: 'opaque' | 'sealed' = 'opaque', store?: Store) {
     this.#rows = rows;
     this.#lease = this.#newLease();
     this.freshness = new Freshness(this.core, this.#lease);
     // The store outlives the programs: it asks whichever witness is the present one.
-    this.store = openMemoryStore({
-      fold: (changes) => this.freshness.fold(changes),
-      settled: (committed) => this.freshness.settled(committed),
-    });
+    this.store =
+      store ??
+      openMemoryStore({
+        fold: (changes) => this.freshness.fold(changes),
+        settled: (committed) => this.freshness.settled(committed),
+      });
     this.box = this.#newBox();
+  }
+
+  /** A machine whose disk is one: LMDB in a folder of its own. */
+  static async onDisk(rows: 'opaque' | 'sealed'): Promise<{ readonly machine: Machine; end(): Promise<void> }> {
+    const lock = lockFolder(join(scratch, `disk-${made++}`));
+    const witness: { machine?: Machine } = {};
+    const present = (): Freshness => (witness.machine as Machine).freshness;
+    const store = await openLmdbStore({
+      ...{ lock, files, ballastBytes: 0, mapBytes: 1024 * 1024 },
+      witness: {
+        fold: (changes) => present().fold(changes),
+        settled: (committed) => present().settled(committed),
+      },
+    });
+    const machine = new Machine(rows, store);
+    witness.machine = machine;
+    return {
+      machine,
+      async end() {
+        await machine.box.stop();
+        await store.close();
+        lock.release();
+      },
+    };
   }
 
   #newLease(): LeaseClock {
@@ -229,6 +260,15 @@ export class Machine {
     if (this.#rows === 'opaque') return this.store.commit({ puts: [{ table: 'record', key, value: row(text) }] });
     const value = this.#granted((grant) => this.core.sealTable(grant, 'token', key, key));
     return this.store.commit({ puts: [{ table: 'token', key, value }] });
+  }
+
+  /** Sealed rows, in one commit. */
+  putAll(texts: readonly string[]): Promise<void> {
+    const puts = texts.map((text): Put => {
+      const key = Buffer.from(text);
+      return { table: 'token', key, value: this.#granted((grant) => this.core.sealTable(grant, 'token', key, key)) };
+    });
+    return this.store.commit({ puts });
   }
 
   /** What a sealed row holds; undefined if there is none. @throws CoreFault `refused` */
