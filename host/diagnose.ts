@@ -3,15 +3,18 @@
  * folders, clock, disk, slots); the command asks the running server besides. Changes nothing, shows no secret.
  */
 import { existsSync, statfsSync, statSync } from 'node:fs';
+import { release } from 'node:os';
 import { join } from 'node:path';
+import { findingsOf } from './cli/ways.ts';
 import { type Config, loadConfig } from './config.ts';
 import { Fault, isFault } from './fault.ts';
 import type { Finding } from './ports/appliance.ts';
 import type { Environment } from './ports/environment.ts';
+import type { LockoutDevice } from './ports/lockout.ts';
 import type { SealSlot } from './ports/seal-slot.ts';
 import type { Reader, Store } from './ports/store.ts';
+import { Openers } from './seal/openers.ts';
 import { readComplete, readSealMark } from './seal/rows.ts';
-import type { SlotRow } from './seal/slot-format.ts';
 import { proveSlot, readSlots, weakest } from './seal/slots.ts';
 import { openLmdbStore } from './store/lmdb/open.ts';
 import { dateOf, type SystemClock } from './system/clock.ts';
@@ -24,7 +27,10 @@ export interface DiagnoseParts {
   /** Before this the wall clock is wrong. */
   readonly builtMs: number;
   /** Adapters of devices and key files, as the server would make them. */
-  readonly devices: (config: Config, store: Store) => { readonly slots: readonly SealSlot[] };
+  readonly devices: (
+    config: Config,
+    store: Pick<Store, 'get' | 'range' | 'commit'>,
+  ) => { readonly slots: readonly SealSlot[]; readonly lockout?: LockoutDevice };
 }
 
 /** Less than this, and writes will soon be refused. */
@@ -35,30 +41,69 @@ const why = (error: unknown): string => (error instanceof Error ? error.message 
 /** @returns what was found, in the order in which it stops a box from opening */
 export async function diagnose(environment: Environment, parts: DiagnoseParts): Promise<readonly Finding[]> {
   const found: Finding[] = [
-    { state: 'ok', what: 'program', sentence: `holdfast ${parts.version}, Node ${process.version}` },
+    {
+      state: 'ok',
+      what: 'program',
+      sentence: `holdfast ${parts.version}, Node ${process.version}, Linux ${release()}`,
+    },
   ];
   let config: Config;
   try {
     ({ config } = loadConfig({ args: [], variables: environment.variables, workingFolder: process.cwd() }));
-    found.push({ state: 'ok', what: 'settings', sentence: `are read from ${config.config}` });
+    found.push({
+      state: 'ok',
+      what: 'settings',
+      sentence: `profile ${config.profile}, holdfast.json in ${config.config}`,
+    });
   } catch (error) {
     return [...found, { state: 'bad', what: 'settings', sentence: why(error) }];
   }
-  found.push(clockOf(parts), ...foldersOf(config));
+  found.push(clockOf(config, parts), ...foldersOf(config), ...(await tpmOf(config, parts)));
   if (existsSync(join(config.data, 'store.mdb'))) found.push(...(await storeOf(config, parts)));
   else found.push({ state: 'bad', what: 'store', sentence: `there is none in ${config.data}: no box was made here` });
   return found;
 }
 
-function clockOf({ clock, builtMs }: DiagnoseParts): Finding {
+function clockOf(config: Config, { clock, builtMs }: DiagnoseParts): Finding {
   const wall = clock.wallMs();
   const time = `says ${dateOf(wall).toISOString()}`;
   if (wall < builtMs)
     return { state: 'bad', what: 'clock', sentence: `${time}, before this program was built: set it` };
   const steered = clock.synchronised();
-  return steered
-    ? { state: 'ok', what: 'clock', sentence: `${time}; NTP holds it` }
-    : { state: 'note', what: 'clock', sentence: `${time}; nothing holds it (see time.trust)` };
+  if (steered) return { state: 'ok', what: 'clock', sentence: `${time}; NTP holds it` };
+  return {
+    state: 'note',
+    what: 'clock',
+    sentence:
+      config['time.trust'] === 'synced'
+        ? `${time}; nothing holds it, and time.trust asks for that: let chrony or systemd-timesyncd hold it (systemd/clock.conf)`
+        : `${time}; nothing holds it (time.trust is kernel: it is believed while it is plausible)`,
+  };
+}
+
+/** The TPM itself, where a slot of it is made or allowed: whether it answers, and whether wrong PINs have locked it. */
+async function tpmOf(config: Config, parts: DiagnoseParts): Promise<Finding[]> {
+  const nothing = { get: () => undefined, range: () => [].values(), commit: async () => undefined };
+  const { lockout } = parts.devices(config, nothing);
+  if (lockout === undefined) return [];
+  const what = 'tpm';
+  try {
+    const { failures, failuresMax, intervalS, authSet } = await lockout.state();
+    const counted = `${failures} of ${failuresMax} wrong PINs are counted, one is forgiven in ${intervalS} seconds`;
+    if (failures < failuresMax || failuresMax === 0)
+      return [
+        {
+          state: 'ok',
+          what,
+          sentence: `answers; ${counted}${authSet ? '' : '; its lockout authorisation is not set'}`,
+        },
+      ];
+    const sentence = `is locked out: ${counted}. Slots without a PIN open; for the others wait, or open the box by its shares and run \`holdfast operator tpm -reset-lockout\``;
+    return [{ state: 'bad', what, sentence }];
+  } catch (error) {
+    // Without a slot of it, it is nobody's trouble.
+    return [{ state: 'note', what, sentence: why(error) }];
+  }
 }
 
 function foldersOf(config: Config): Finding[] {
@@ -118,47 +163,20 @@ function sealOf(store: Reader): Finding[] {
       },
     ];
   const made = dateOf(complete.createdMs).toISOString();
-  const box: Finding = { state: 'ok', what: 'box', sentence: `made ${made}` };
-  if (!readSealMark(store)) return [box];
-  return [
-    box,
-    {
-      state: 'bad',
-      what: 'seal',
-      sentence: 'a person sealed it: it stays shut until recovery shares are given to `holdfast unseal`',
-    },
-  ];
+  return [{ state: 'ok', what: 'box', sentence: `made ${made}` }];
 }
 
 async function slotsOf(store: Store, config: Config, parts: DiagnoseParts): Promise<Finding[]> {
   const slots = readSlots(store);
-  const adapters = parts.devices(config, store).slots;
-  const found: Finding[] = [];
-  let opens = false;
-  for (const slot of slots) {
-    const finding = await slotOf(slot, config, adapters);
-    opens ||= finding.state === 'ok' && slot.header.kind !== 'shamir';
-    found.push(finding);
+  const openers = new Openers(parts.devices(config, store).slots, config['seal.allowed']);
+  for (const { slot, adapter } of openers.alone(slots)) {
+    try {
+      await proveSlot(adapter, slot, {});
+    } catch (error) {
+      openers.failed(slot, error);
+    }
   }
-  if (!opens)
-    found.push({ state: 'note', what: 'opening', sentence: 'nothing opens this box by itself: it waits for shares' });
+  const found = findingsOf(openers.ways(slots), { sealed: true, marked: readSealMark(store), tried: true });
   const kind = weakest(slots);
-  if (kind !== undefined) found.push({ state: 'note', what: 'weakest way in', sentence: kind });
-  return found;
-}
-
-async function slotOf(slot: SlotRow, config: Config, adapters: readonly SealSlot[]): Promise<Finding> {
-  const { kind, threshold, shares } = slot.header;
-  const what = `slot ${kind}`;
-  if (!config['seal.allowed'].includes(kind))
-    return { state: 'bad', what, sentence: 'is not allowed here (seal.allowed)' };
-  if (kind === 'shamir') return { state: 'ok', what, sentence: `${threshold} of ${shares} shares open it` };
-  const adapter = adapters.find((one) => one.kind === kind);
-  if (adapter === undefined) return { state: 'bad', what, sentence: 'is not configured here (seal.*)' };
-  try {
-    await proveSlot(adapter, slot, {});
-    return { state: 'ok', what, sentence: 'opens it' };
-  } catch (error) {
-    return { state: 'bad', what, sentence: why(error) };
-  }
+  return kind === undefined ? [...found] : [...found, { state: 'note', what: 'weakest way in', sentence: kind }];
 }

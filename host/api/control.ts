@@ -36,10 +36,10 @@ async function bodyOf(request: IncomingMessage): Promise<ValueMap> {
 }
 
 function ways(appliance: Appliance): ValueMap {
-  const { initialized, sealed, reasons } = appliance.status();
+  const { initialized, sealed, marked, reasons } = appliance.status();
   return {
-    ...{ initialized, sealed, reasons: [...reasons] },
-    slots: appliance.ways().map(({ id, kind, opens, trouble }) => ({ id, kind, opens, trouble: trouble ?? null })),
+    ...{ initialized, sealed, marked, reasons: [...reasons] },
+    slots: appliance.ways().map(({ trouble, ...way }) => ({ ...way, trouble: trouble ?? null })),
   };
 }
 

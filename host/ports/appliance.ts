@@ -16,6 +16,8 @@ export interface SealStatus {
   readonly openedBy?: SlotKind;
   readonly clusterId: string;
   readonly reasons: readonly string[];
+  /** A person sealed it: nothing opens it by itself. */
+  readonly marked: boolean;
   /** Fingerprint check still running in slices. */
   readonly verifying: boolean;
 }
@@ -25,8 +27,11 @@ export interface WayIn {
   /** 16 bytes in hex. */
   readonly id: string;
   readonly kind: SlotKind;
-  /** `itself`; by a person with a PIN, or with shares; `not`: not configured here, or not allowed. */
-  readonly opens: 'itself' | 'pin' | 'shares' | 'not';
+  /** By itself, by a person with a PIN or with shares, or not: its kind is not allowed, its device not configured here. */
+  readonly opens: 'itself' | 'pin' | 'shares' | 'not-allowed' | 'not-configured';
+  /** How many of how many shares; 0 for devices. */
+  readonly threshold: number;
+  readonly shares: number;
   /** Why it did not open the box when it was last tried. */
   readonly trouble: string | undefined;
 }

@@ -116,6 +116,7 @@ export class Box implements Appliance {
         ...this.#troubles.values(),
         ...this.#openers.reasons(this.#slots),
       ],
+      marked: !open && readSealMark(this.#options.store),
       verifying: this.#verifying,
     };
   }

@@ -44,10 +44,10 @@ export class Openers {
 
   opens(slot: Pick<SlotRow, 'header' | 'blob'>): WayIn['opens'] {
     const { kind } = slot.header;
-    if (!this.#allowed.includes(kind)) return 'not';
+    if (!this.#allowed.includes(kind)) return 'not-allowed';
     if (kind === 'shamir') return 'shares';
     const adapter = this.adapterOf(kind);
-    if (adapter === undefined) return 'not';
+    if (adapter === undefined) return 'not-configured';
     return adapter.asksPin?.(slot.blob) === true ? 'pin' : 'itself';
   }
 
@@ -77,7 +77,8 @@ export class Openers {
   ways(slots: readonly SlotRow[]): readonly WayIn[] {
     return slots.map((slot) => {
       const id = idOf(slot);
-      return { id, kind: slot.header.kind, opens: this.opens(slot), trouble: this.#troubles.get(id)?.sentence };
+      const { kind, threshold, shares } = slot.header;
+      return { id, kind, threshold, shares, opens: this.opens(slot), trouble: this.#troubles.get(id)?.sentence };
     });
   }
 

@@ -1,11 +1,12 @@
 /** `holdfast operator …`: keys, shares and the diagnosis. */
-import type { Finding } from '../../ports/appliance.ts';
+import type { Finding, WayIn } from '../../ports/appliance.ts';
 import type { ValueMap } from '../../ports/value.ts';
 import { expectPositional, type FlagDeclaration } from '../arguments.ts';
 import type { Command, Invocation } from '../command.ts';
 import { EXIT, LocalError, RemoteError } from '../environment.ts';
 import { readInputText, readSecret } from '../input.ts';
 import { cell, formatOf, jsonText, pairs, printAnswer, table } from '../output.ts';
+import { findingsOf } from '../ways.ts';
 import { slot } from './slot.ts';
 import { tpm } from './tpm.ts';
 
@@ -201,6 +202,21 @@ const generateRoot: Command = {
   },
 };
 
+/** The slots as the running server met them, over the socket of this user. */
+async function askWays({ control }: Invocation): Promise<readonly Finding[]> {
+  try {
+    const { json = {} } = await control().call('GET', 'ways', { withoutToken: true });
+    const slots = ((json['slots'] ?? []) as readonly ValueMap[]).map(
+      (slot) => ({ ...slot, trouble: slot['trouble'] ?? undefined }) as unknown as WayIn,
+    );
+    if (json['initialized'] !== true) return [];
+    return findingsOf(slots, { sealed: json['sealed'] === true, marked: json['marked'] === true, tried: false });
+  } catch (error) {
+    if (!(error instanceof LocalError) && !(error instanceof RemoteError)) throw error;
+    return [];
+  }
+}
+
 /** What the server itself says; it may not run, and then that is the first thing to know. */
 async function askServer({ api }: Invocation): Promise<Finding[]> {
   try {
@@ -233,12 +249,16 @@ const diagnose: Command = {
   arguments: '',
   summary: 'Say what opens this box and what would not: server, settings, folders, clock, disk, slots.',
   details:
-    'Looks at the box whose folders the environment names, and at the server if it runs. Stop the server to have its slots tried.\nChanges nothing. Exit code 0 when nothing is bad, else 2.',
+    'Looks at the box whose folders the environment names, as the user of the service, and at the server if it runs: then it says what its\nslots answered when they were tried. Of a stopped box each slot is tried that needs no person. Exit code 0 when nothing is bad, else 2.',
   flags: [],
   async run(invocation) {
     const { environment, parsed, box, usage } = invocation;
     expectPositional(parsed, 0, 0, usage);
-    const found = [...(await askServer(invocation)), ...((await box?.diagnose(environment)) ?? [])];
+    const found = [
+      ...(await askServer(invocation)),
+      ...(await askWays(invocation)),
+      ...((await box?.diagnose(environment)) ?? []),
+    ];
     if (formatOf(environment, parsed) === 'json')
       environment.out(`${jsonText(found.map(({ state, what, sentence }) => ({ state, what, sentence })))}\n`);
     else

@@ -21,6 +21,7 @@ const status: SealStatus = {
   nonce: '',
   clusterId: 'c',
   reasons: [],
+  marked: false,
   verifying: false,
 };
 
