@@ -15,6 +15,7 @@ import type { ValueMap } from '../ports/value.ts';
 import { decodeToken, tokenInfo } from '../tokens/row.ts';
 import type { Tokens } from '../tokens/tokens.ts';
 import { NOT_VALID, type Wrapping } from '../tokens/wrapping.ts';
+import { withWarnings, wrapTtlOf } from './answers.ts';
 import { answerOf, error, NOTHING, POLICY_REFUSED, SEALED, TOKEN_REFUSED, wrapped } from './errors.ts';
 import { parseFields, withQuery } from './fields.ts';
 import { helpOf } from './help.ts';
@@ -160,22 +161,29 @@ export class Dispatch implements Dispatcher {
     if (decision.verdict === 'needs-parameters') {
       decision = this.#core.decide({ ...input, parameters: this.#parameters(request.body) });
     }
-    const token = decision.verdict === 'token' ? undefined : this.#info(decision.grant, tokenKey, tokenRow);
+    const token =
+      decision.verdict === 'token' ? undefined : this.#info(decision.grant, request.token, tokenKey, tokenRow);
     const spent = decision.spentRow === undefined || tokenRow === undefined ? undefined : Uint8Array.from(tokenRow);
     return { decision, token, tokenRow: spent, tokenKey, nowMs };
   }
 
-  #info(grant: number, tokenKey: Uint8Array | undefined, row: Uint8Array | undefined): TokenInfo | undefined {
-    const nonce = row === undefined ? undefined : Buffer.from(row.buffer, row.byteOffset, 29).toString('latin1');
+  #info(
+    grant: number,
+    text: string | undefined,
+    tokenKey: Uint8Array | undefined,
+    row: Uint8Array | undefined,
+  ): TokenInfo | undefined {
+    // A batch token has no row of its own: what was read is its parent's.
+    const own = text?.startsWith('hvb.') === true ? undefined : row;
+    const nonce = own === undefined ? undefined : Buffer.from(own.buffer, own.byteOffset, 29).toString('latin1');
     const kept = nonce === undefined ? undefined : this.#infos.get(nonce);
     if (kept !== undefined) return kept;
     const payload = this.#core.tokenPayload(grant);
     if (payload === undefined) return undefined;
     const record = decodeToken(payload);
-    // A batch token has no row of its own: what was read is its parent's.
     const id = record.type === 'batch' || tokenKey === undefined ? '' : Buffer.from(tokenKey).toString('hex');
     const info = tokenInfo(id, record);
-    if (nonce !== undefined && record.type !== 'batch') {
+    if (nonce !== undefined) {
       if (this.#infos.size >= TOKENS_KEPT) this.#infos.clear();
       this.#infos.set(nonce, info);
     }
@@ -328,7 +336,8 @@ export class Dispatch implements Dispatcher {
     { lastUse }: Decision,
     given: Answer | undefined,
   ): { readonly outbound: Outbound; readonly answer: Answer | undefined } {
-    if (lastUse && given?.lease !== undefined) {
+    // An unwrapped answer brings the lease of another token.
+    if (lastUse && given?.lease !== undefined && given.requestId === undefined) {
       return { outbound: error(400, 'a token with one use left cannot be given a lease'), answer: undefined };
     }
     const absent = given?.status === 404 && given.data === undefined;
@@ -422,21 +431,6 @@ function refusal(request: Inbound, verdict: Decision['verdict']): Outbound {
   // A wrapping token that was used or never was: the reference says so in these words and with this status.
   if (request.path === UNWRAP_PATH && request.token !== undefined) return error(400, NOT_VALID);
   return TOKEN_REFUSED;
-}
-
-/** Successful answers with a body are wrapped where the client or the operation asks for it; the shorter TTL wins. 0: not. */
-function wrapTtlOf(request: Inbound, { raw, wrapInfo, wrapTtl = 0, data, auth, status = 200 }: Answer): number {
-  if (request.wrapTtl === 0 && wrapTtl === 0) return 0;
-  const hasBody = data !== undefined || auth !== undefined;
-  if (raw !== undefined || wrapInfo !== undefined || !hasBody || status >= 400) return 0;
-  if (request.wrapTtl === 0 || wrapTtl === 0) return Math.max(request.wrapTtl, wrapTtl);
-  return Math.min(request.wrapTtl, wrapTtl);
-}
-
-function withWarnings(answer: Answer | undefined, warnings: readonly string[]): Answer | undefined {
-  // Nothing to say stays 204, whatever was unknown in the request.
-  if (warnings.length === 0 || answer === undefined || answer.raw !== undefined) return answer;
-  return { ...answer, warnings: [...(answer.warnings ?? []), ...warnings] };
 }
 
 /** JSON with sorted keys, for comparing with the values of a policy. */

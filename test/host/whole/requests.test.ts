@@ -162,6 +162,11 @@ describe('tokens', () => {
     const parent = await token({ policies: ['root'] });
     const batch = await token({ policies: ['default'], type: 'batch', ttl: '20m' }, parent);
     expect(batch.startsWith('hvb.')).toBe(true);
+    // Its parent was used just before: the batch token is itself all the same, in the log too, and has no cubbyhole.
+    await box.ok('write', 'cubbyhole/x', { a: 1 }, parent);
+    expect(await box.send('write', 'cubbyhole/x', { a: 2 }, batch)).toMatchObject({ kind: 'error', status: 400 });
+    const { raw } = await box.ok('read', 'sys/audit-log/entries', { from: box.audit.size - 1, to: box.audit.size });
+    expect(JSON.stringify(raw)).toContain('"token_type\\":\\"batch');
     expect((await box.ok('read', 'auth/token/lookup-self', {}, batch)).data).toMatchObject({
       type: 'batch',
       accessor: '',
