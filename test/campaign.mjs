@@ -30,6 +30,12 @@ const CAMPAIGNS = {
     variable: 'HOLDFAST_FAULT_POINTS',
     args: ['test/crash/fault.test.ts', 'test/crash/box-fault.test.ts'],
   },
+  leases: {
+    help: 'N leases of one role: opening, memory, listing (100000)',
+    size: 100_000,
+    variable: 'HOLDFAST_LEASE_COUNT',
+    args: ['test/host/leases/size.test.ts'],
+  },
   fuzz: {
     help: 'N odd requests of each kind to a running box; HOLDFAST_FUZZ_SEED chooses others (100000)',
     size: 100_000,

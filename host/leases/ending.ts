@@ -91,8 +91,8 @@ export class Ending {
         return await this.#endLeases(found, server, call);
       } catch (thrown) {
         // Alone in its call and still in trouble: the others of the lane go before it next time.
-        const sealed = isFault(thrown, 'appliance.sealed');
-        if (keys.length === 1 && !sealed) await this.#later([{ item: first, fault: sentenceOf(thrown) }]);
+        const stays = first.lease?.record.force !== true && !isFault(thrown, 'appliance.sealed');
+        if (keys.length === 1 && stays) await this.#later([{ item: first, fault: sentenceOf(thrown) }]);
         throw thrown;
       }
     };

@@ -107,13 +107,13 @@ export class Revoking {
     }
     // A prefix may also be a whole id.
     await this.revoke(path, { sync, force });
-    if (sync) await this.#gone(() => this.#firstQueued(path));
+    if (sync) await this.#gone(() => this.#queuedBelow(path));
   }
 
-  /** Leases of one mount or path that are being ended: undefined when none is. */
-  async #firstQueued(path: string): Promise<FoundLease | undefined> {
+  /** A lease below a path that is being ended, one of the last of its turn; undefined when none is. */
+  async #queuedBelow(path: string): Promise<FoundLease | undefined> {
     for await (const some of this.#table.below(path)) {
-      const queued = some.find((lease) => this.#table.isQueued(lease));
+      const queued = some.findLast((lease) => this.#table.isQueued(lease));
       if (queued !== undefined) return queued;
     }
     return undefined;
@@ -157,8 +157,18 @@ export class Revoking {
       if (!this.#lanes.isOpen || clock.bootMs() > untilMs) {
         throw new Fault('database.unreachable', `${id} is queued and not ended yet: it is tried until it is`);
       }
-      await this.#lanes.progress(POLL_MS);
+      const { key } = lease;
+      // Looked at again when this one is gone, or something is in its way.
+      do await this.#lanes.progress(POLL_MS);
+      while (this.#isWaiting(lease, key, untilMs));
     }
+  }
+
+  #isWaiting(lease: FoundLease, key: Buffer, untilMs: number): boolean {
+    const { barrier, clock, held } = this.#parts;
+    if (!this.#lanes.isOpen || held() !== undefined || clock.bootMs() > untilMs) return false;
+    const fault = this.#lanes.faultOf(this.#laneOf(lease), lease.entry);
+    return fault === undefined && barrier.store.get('lease', key) !== undefined;
   }
 
   /** The leases of a token are queued, durable; the token may go then. @param token id in hex */

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { verifyFolder } from '../../../host/audit/index.ts';
+import { FakeServer, fakeEngine } from '../../host/leases/fake.ts';
 import { type Assembled, assemble, sender } from '../../host/whole/box.ts';
 
 const WRITES_MAX = 2000;
@@ -14,7 +15,10 @@ async function main(): Promise<void> {
   const [disk = ''] = process.argv.slice(2);
   const [data, scratch] = [join(disk, 'data'), mkdtempSync(join(tmpdir(), 'holdfast-full-'))];
   const keyfile = join(scratch, 'keyfile');
-  let current: Assembled = await assemble(data, keyfile);
+  const server = new FakeServer();
+  const put = (): Promise<Assembled> =>
+    assemble(data, keyfile, undefined, undefined, undefined, undefined, { engines: fakeEngine(server) });
+  let current: Assembled = await put();
   const { rootToken } = await current.box.initialise({ shares: 1, threshold: 1, keyfile: true });
   const root = Buffer.from(rootToken.bytes).toString();
   const send = (...request: Parameters<ReturnType<typeof sender>>) => sender(current.services, () => root)(...request);
@@ -30,6 +34,12 @@ async function main(): Promise<void> {
     return answered;
   };
   for (const id of ['a', 'b', 'c']) await send('write', 'auth/token/create', { id: `token-${id}`, ttl: '1h' });
+  await send('write', 'sys/mounts/fake', { type: 'fake' });
+  const leases: string[] = [];
+  for (let n = 0; n < 4; n++) {
+    const made = await send('read', 'fake/creds/r');
+    if (made.kind === 'answer') leases.push(made.answer.lease?.id ?? '');
+  }
   const refused: number[] = [];
   for (let n = 0; n < WRITES_MAX && refused.length < 20; n++) {
     const answered = await write(n);
@@ -46,22 +56,36 @@ async function main(): Promise<void> {
   };
   const unread = await lost(SAMPLE);
   const revoked = [await status('write', 'auth/token/revoke', { token: 'token-a' })];
+  // No credential is made, whatever the server would do; those that are there can be ended.
+  const issued = [await status('read', 'fake/creds/r')];
+  const logins = [server.logins.size];
+  const end = async (lease: string | undefined): Promise<void> => {
+    revoked.push(await status('write', 'sys/leases/revoke', { lease_id: lease ?? '' }));
+    logins.push(server.logins.size);
+  };
+  await end(leases[0]);
   await current.stop();
-  current = await assemble(data, keyfile);
+  current = await put();
   opened.push(await current.box.unsealAutomatically());
   const unreadAfter = await lost(SAMPLE);
   revoked.push(await status('write', 'auth/token/revoke', { token: 'token-b' }));
+  await end(leases[1]);
   const still = await write(WRITES_MAX);
   const erase = [await status('write', 'sys/rotate', { erase: true })];
   execFileSync('mount', ['-o', 'remount,size=96m', disk]);
   const again = await write(WRITES_MAX + 1);
+  issued.push(await status('read', 'fake/creds/r'));
+  await end(leases[2]);
   erase.push(await status('write', 'sys/rotate', { erase: true }));
   while (current.box.keys.progress.erase !== 'none') await new Promise((resolve) => setTimeout(resolve, 5));
   const missing = await lost(acked.length);
   await current.stop();
   const { ok } = verifyFolder(join(data, 'audit'));
   rmSync(scratch, { recursive: true });
-  const seen = { opened, acked: acked.length, refused, unread, unreadAfter, revoked, still, again, erase, missing, ok };
+  const seen = {
+    ...{ opened, acked: acked.length, refused, unread, unreadAfter, revoked, still, again, erase, missing, ok },
+    ...{ issued, logins },
+  };
   console.log(JSON.stringify(seen));
 }
 

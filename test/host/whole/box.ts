@@ -36,6 +36,8 @@ export interface WholeBox {
   readonly share: Uint8Array;
   /** Moves lease time on. */
   skip(ms: number): void;
+  /** Stops every clock: time moves by `skip` and `jump` alone. Timers go on. */
+  still(): void;
   /** Sets the wall clock forward or back, and nothing else. */
   jump(ms: number): void;
   /** Sends a request as the api would. */
@@ -107,6 +109,7 @@ export async function assemble(
 class MovedClock implements SystemClock {
   readonly #real = systemClock();
   readonly #waiting = new Map<() => void, number>();
+  #still: { readonly wallMs: number; readonly bootMs: number } | undefined;
   #skipped = 0;
   #jumped = 0;
   #bootedAt = 0;
@@ -125,7 +128,7 @@ class MovedClock implements SystemClock {
   }
 
   wallMs(): number {
-    return this.#real.wallMs() + this.#skipped + this.#jumped;
+    return (this.#still?.wallMs ?? this.#real.wallMs()) + this.#skipped + this.#jumped;
   }
 
   wallNanos(): number {
@@ -133,7 +136,7 @@ class MovedClock implements SystemClock {
   }
 
   bootMs(): number {
-    return this.#real.bootMs() + this.#skipped - this.#bootedAt;
+    return (this.#still?.bootMs ?? this.#real.bootMs()) + this.#skipped - this.#bootedAt;
   }
 
   sleep(delayMs: number): Promise<void> {
@@ -158,6 +161,10 @@ class MovedClock implements SystemClock {
   skip(ms: number): void {
     this.#skipped += ms;
     for (const [once, dueMs] of [...this.#waiting]) if (dueMs <= this.bootMs()) once();
+  }
+
+  still(): void {
+    this.#still = { wallMs: this.#real.wallMs(), bootMs: this.#real.bootMs() };
   }
 
   jump(ms: number): void {
@@ -240,6 +247,7 @@ async function opened(parts: Parts): Promise<WholeBox> {
       return now.audit;
     },
     ...{ root, data, send, share },
+    still: () => clock.still(),
     skip: (ms) => clock.skip(ms),
     jump: (ms) => clock.jump(ms),
     ok: async (...args) => {
