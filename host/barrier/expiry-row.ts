@@ -3,7 +3,7 @@ import type { Put } from '../ports/store.ts';
 import type { Barrier } from './barrier.ts';
 
 /** One kind of thing that ends. The number is in the row's key and never changes its meaning. */
-export const KINDS = { token: 1, revocation: 2, kvVersion: 3, lease: 4 } as const;
+export const KINDS = { token: 1, revocation: 2, kvVersion: 3, lease: 4, rotation: 5 } as const;
 export type ExpiryKind = keyof typeof KINDS;
 
 export const ID_SIZE = 16;

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Core } from '../../core/types.ts';
 import { Fault } from '../fault.ts';
 import type { Expectation, Put, Store } from '../ports/store.ts';
-import type { View, ViewChange } from '../ports/view.ts';
+import type { RecordKind, View, ViewChange } from '../ports/view.ts';
 import { type Barrier, StaleDecision } from './barrier.ts';
 import { DIRECTORY_ENTRIES_MAX } from './directories.ts';
 import { expiryDelete, expiryPut, ID_SIZE } from './expiry-row.ts';
@@ -108,6 +108,7 @@ interface Ending {
   /** Milliseconds of lease time. */
   readonly before: number | undefined;
   readonly after: number | undefined;
+  readonly kind: RecordKind;
 }
 
 /** Reads and writes that are committed together, or not at all. */
@@ -183,19 +184,25 @@ class GrantChange implements ViewChange {
     if (suffix === undefined) this.#deleted.add(path);
   }
 
-  ends(path: string, suffix: Uint8Array, before: number | undefined, after: number | undefined): void {
-    if (before !== after) this.#endings.push({ path, suffix, before, after });
+  ends(
+    path: string,
+    suffix: Uint8Array,
+    before: number | undefined,
+    after: number | undefined,
+    kind: RecordKind = 'kvVersion',
+  ): void {
+    if (before !== after) this.#endings.push({ path, suffix, before, after, kind });
   }
 
-  #end({ path, suffix, before, after }: Ending): Put[] {
+  #end({ path, suffix, before, after, kind }: Ending): Put[] {
     const key = this.#core.locate(this.#grant, path, suffix);
     // Blind as the row's key, of which it is made; versions of one record differ too.
     const id = createHash('sha256').update(key).digest().subarray(0, ID_SIZE);
     const puts: Put[] = [];
-    if (before !== undefined) puts.push(expiryDelete(before, 'kvVersion', id));
+    if (before !== undefined) puts.push(expiryDelete(before, kind, id));
     if (after !== undefined) {
       const payload = encodeEnding({ mountId: this.#mountId, path, suffix });
-      puts.push(expiryPut(this.#barrier, this.#grant, after, 'kvVersion', id, payload));
+      puts.push(expiryPut(this.#barrier, this.#grant, after, kind, id, payload));
     }
     return puts;
   }

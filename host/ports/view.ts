@@ -34,11 +34,20 @@ export interface ViewChange {
   /** Deletes one row, or with `suffix` absent the whole record with its name, and directories that become empty. */
   delete(path: string, suffix?: Uint8Array): void;
   /**
-   * A row of a record ends at a time of its own: the expiry queue comes for it then (kind `kvVersion`). In the same commit.
-   * The operation's tables name `expiry`.
+   * A row of a record is due at a time of its own: the expiry queue comes for it then, and the mount's engine does what the
+   * kind says. In the same commit. The operation's tables name `expiry`.
    *
-   * @param before  ms of lease time at which it was to end until now; undefined: never
-   * @param after   at which it is to end from now on; undefined: never
+   * @param before  ms of lease time at which it was due until now; undefined: never
+   * @param after   at which it is due from now on; undefined: never
    */
-  ends(path: string, suffix: Uint8Array, before: number | undefined, after: number | undefined): void;
+  ends(
+    path: string,
+    suffix: Uint8Array,
+    before: number | undefined,
+    after: number | undefined,
+    kind?: RecordKind,
+  ): void;
 }
+
+/** What is due: the end of a version (the default), or a rotation. */
+export type RecordKind = 'kvVersion' | 'rotation';

@@ -1,22 +1,14 @@
 /** What the expiry queue does with a version whose `delete_version_after` is over: it is deleted, once and for good. */
 import type { Barrier } from '../../barrier/barrier.ts';
-import { decodeEnding, type EndingRow } from '../../barrier/view.ts';
+import type { EndingRow } from '../../barrier/view.ts';
 import type { Due, Ender } from '../../leases/expiry.ts';
+import { recordEnder } from '../../leases/record-due.ts';
 import type { MountInfo } from '../../ports/engine.ts';
 import { encodeMetadata, isPlainRow, metadataReader, versionOf } from './metadata.ts';
 
 /** @param mountOf  the mount of an id in hex, if it is still there */
 export function versionEnder(barrier: Barrier, mountOf: (id: string) => MountInfo | undefined): Ender {
-  return async (due) => {
-    const ending = await barrier.job('expiry', undefined, (grant) => barrier.open(grant, 'expiry', due.key));
-    if (ending === undefined) return;
-    const row = decodeEnding(ending.payload);
-    const mount = mountOf(row.mountId);
-    if (mount !== undefined) await endVersion(barrier, mount, row, due);
-    // One that names no version any more, or one of a name that was sealed anew since, goes by itself.
-    if (barrier.store.get('expiry', due.key) === undefined) return;
-    await barrier.commit([{ table: 'expiry', key: due.key }], [{ table: 'expiry', key: due.key, is: due.row }]);
-  };
+  return recordEnder(barrier, mountOf, (mount, row, due) => endVersion(barrier, mount, row, due));
 }
 
 async function endVersion(barrier: Barrier, mount: MountInfo, { path, suffix }: EndingRow, due: Due): Promise<void> {
