@@ -15,6 +15,7 @@ const PURE = [
   'host/duration.ts',
   'host/timestamp.ts',
   'host/payload.ts',
+  'host/networks.ts',
 ];
 const PORTS = ['host/ports', 'core/types.ts'];
 const BASE = [...PURE, ...PORTS];
@@ -57,6 +58,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'host/duration.ts': [],
   'host/timestamp.ts': [],
   'host/payload.ts': ['host/ports'],
+  'host/networks.ts': ['host/fault.ts'],
   'host/ports': [...PURE, 'core/types.ts'],
   'host/system': BASE,
   'host/config.ts': [...BASE, 'host/config', 'firmware-config'],

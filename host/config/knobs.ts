@@ -1,5 +1,6 @@
 /** Every knob: its key, its type, its bounds, its unit and what it is for. A key that is not here is refused. */
 import { Fault } from '../fault.ts';
+import { parseNetwork } from '../networks.ts';
 import type { SlotKind } from '../ports/seal-slot.ts';
 import type { Value } from '../ports/value.ts';
 import { type Listen, parseListen } from './listen.ts';
@@ -113,6 +114,12 @@ export const KNOBS = {
     whole(1000, 3650 * DAY_MS),
     'Longest TTL that a mount without a limit of its own gives.',
     'ms',
+  ),
+  'databases.networks': knob(
+    list(1, 256, 'networks such as 10.0.0.0/8', (value) =>
+      typeof value === 'string' ? parseNetwork(value) : undefined,
+    ),
+    'Where database servers may be; link-local, multicast and metadata addresses are refused whatever stands here.',
   ),
   'limits.bodyBytesMax': knob(whole(1024, 64 * MIB), 'Largest body of a request.', 'bytes'),
   'limits.connectionCountMax': knob(whole(1, 65_536), 'Connections at once.'),
