@@ -14,8 +14,13 @@ import { AuditLog } from './audit/index.ts';
 import { CONTROL_SOCKET, type Command, run } from './cli/index.ts';
 import type { Listen } from './config/listen.ts';
 import { type Config, loadConfig, SERVER_USAGE } from './config.ts';
+import { mariadb, mysql } from './databases/mysql/adapter.ts';
+import { postgresql } from './databases/postgresql/adapter.ts';
 import { diagnose } from './diagnose.ts';
+import { certificateMaker } from './engines/database/certificate.ts';
+import { databaseEngine } from './engines/database/engine.ts';
 import { Fault, isFault } from './fault.ts';
+import { networkCheck } from './networks.ts';
 import type { InitResult } from './ports/appliance.ts';
 import type { CounterDevice } from './ports/counter.ts';
 import type { Environment } from './ports/environment.ts';
@@ -43,6 +48,7 @@ import { metrics } from './server.ts';
 import { buildServices } from './services.ts';
 import { openLmdbStore } from './store/lmdb/open.ts';
 import { dateOf, systemClock } from './system/clock.ts';
+import { cronSchedules } from './system/cron.ts';
 import { files } from './system/files.ts';
 import { makeFolder } from './system/folder.ts';
 import { lockIntrinsics } from './system/intrinsics.ts';
@@ -248,6 +254,20 @@ async function serve(args: readonly string[], environment: Environment): Promise
         memoryBytes: process.memoryUsage.rss(),
         uptimeSeconds: Math.floor(process.uptime()),
       }),
+    engines: (own) => [
+      databaseEngine({
+        ...own,
+        adapters: [postgresql(own), mariadb(own), mysql(own)],
+        schedules: cronSchedules,
+        check: networkCheck(config['databases.networks']),
+        password: (policy) => own.passwords.generate(policy),
+        certificate: certificateMaker({
+          wallMs: () => own.clock.wallMs(),
+          date: dateOf,
+          randomBytes: (length) => own.random.bytes(length),
+        }),
+      }),
+    ],
     openApi: ({ mounts, registry }) =>
       openApiDocument(
         VERSION,
@@ -269,7 +289,12 @@ async function serve(args: readonly string[], environment: Environment): Promise
     initial: config['seal.initial'],
     heartbeatMs: config['freshness.heartbeatMs'],
     settleMs: Math.max(config['limits.requestTimeoutMs'], ROTATION_SETTLE_MS),
-    reasons: () => [...notes, ...audit.reasons, ...services.leases.reasons()],
+    reasons: () => [
+      ...notes,
+      ...audit.reasons,
+      ...services.leases.reasons(),
+      ...services.engines.flatMap((engine) => engine.reasons?.() ?? []),
+    ],
   });
   const shown: Shown = {
     rootTokenFile: join(config.config, 'root-token'),

@@ -76,6 +76,16 @@ function figures(parts: FigureParts): Figure[] {
       type: 'gauge',
       value: services.leases.troubles,
     },
+    ...services.engines.flatMap(({ engine, figures }) =>
+      [...(figures?.() ?? [])].map(
+        ([name, value]): Figure => ({
+          name: `holdfast_${name}`,
+          help: `Of the ${engine.type} engine: ${name.replaceAll('_', ' ')}.`,
+          type: name.endsWith('_total') ? 'counter' : 'gauge',
+          value,
+        }),
+      ),
+    ),
     { name: 'process_resident_memory_bytes', help: 'Resident memory.', type: 'gauge', value: parts.memoryBytes },
     { name: 'process_uptime_seconds', help: 'Seconds since the start.', type: 'gauge', value: parts.uptimeSeconds },
   ];

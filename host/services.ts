@@ -3,7 +3,7 @@
  * here, so that tests put together the same box over their own.
  */
 import type { Core } from '../core/types.ts';
-import type { AuditLog } from './audit/index.ts';
+import type { AuditLog, AuditNote } from './audit/index.ts';
 import { tokenMethod } from './auth/token/engine.ts';
 import { Barrier } from './barrier/barrier.ts';
 import { cubbyhole } from './engines/cubbyhole/engine.ts';
@@ -13,6 +13,7 @@ import { kvV2 } from './engines/kv/v2.ts';
 import { systemEngine } from './engines/sys/engine.ts';
 import { Expiry } from './leases/expiry.ts';
 import { Leases } from './leases/leases.ts';
+import { recordEnder } from './leases/record-due.ts';
 import type { StepHook } from './leases/steps.ts';
 import { Dispatch } from './mounts/dispatch.ts';
 import { BUILTIN, type MountableType, Mounts } from './mounts/mounts.ts';
@@ -22,7 +23,7 @@ import { Policies } from './policies/store.ts';
 import type { Appliance } from './ports/appliance.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Counting } from './ports/counter.ts';
-import type { Engine, OperationContext } from './ports/engine.ts';
+import type { Engine, MountInfo, OperationContext } from './ports/engine.ts';
 import type { LeaseTime } from './ports/lease-time.ts';
 import type { Leases as LeasesPort } from './ports/leases.ts';
 import type { Random } from './ports/random.ts';
@@ -36,6 +37,24 @@ import { Wrapping } from './tokens/wrapping.ts';
 export interface MoreEngine {
   readonly engine: Engine;
   readonly mountable: MountableType;
+  /** Does what is due of a record (ViewChange.ends, kind `rotation`), and moves its row. @param atMs  of the row */
+  readonly due?: (mount: MountInfo, path: string, atMs: number) => Promise<void>;
+  /** Sentences for health; figures for metrics, by name. */
+  readonly reasons?: () => readonly string[];
+  readonly figures?: () => ReadonlyMap<string, number>;
+  /** With the box: after what is due can come, and when nothing comes any more. */
+  readonly start?: () => void;
+  readonly close?: () => Promise<void>;
+}
+
+/** What an engine is made with. */
+export interface EngineServices extends Pick<ServiceParts, 'clock' | 'lease' | 'random'> {
+  readonly barrier: Barrier;
+  readonly leases: LeasesPort;
+  readonly passwords: PasswordPolicies;
+  /** A leaf of what the box did by itself. */
+  readonly tell: (note: AuditNote) => void;
+  readonly held: () => string | undefined;
 }
 
 export interface ServiceParts {
@@ -52,10 +71,7 @@ export interface ServiceParts {
   readonly metrics: (services: Services) => { readonly text: string; readonly json: ValueMap };
   readonly openApi: (services: Services) => ValueMap;
   /** Engines that need what only the composition names (adapters). They announce their lease backends here. */
-  readonly engines?: (services: {
-    readonly leases: LeasesPort;
-    readonly passwords: PasswordPolicies;
-  }) => readonly MoreEngine[];
+  readonly engines?: (services: EngineServices) => readonly MoreEngine[];
   /** Why nothing outside the box may be made or ended; undefined: it may. */
   readonly held?: () => string | undefined;
   /** Compositions of tests kill and fail at the steps of a lease's life. */
@@ -75,6 +91,7 @@ export interface Services {
   readonly leases: Leases;
   readonly registry: Registry;
   readonly dispatch: Dispatch;
+  readonly engines: readonly MoreEngine[];
   /** What a new box begins with: built-in mounts and policies, a root token. */
   found(options: { readonly secretMount: boolean }): Promise<{ readonly rootToken: Secret }>;
   /** A new token with the root policy. */
@@ -97,8 +114,10 @@ export function buildServices(parts: ServiceParts): Services {
   const tokens: Tokens = new Tokens(barrier, (id) => leases.revokeOfToken(id));
   const policies = new Policies(barrier);
   const passwords = new PasswordPolicies(barrier, random, BUILTIN.sys);
+  const held = parts.held ?? (() => undefined);
+  const tell = (note: AuditNote): void => audit.tell(note);
   const leases: Leases = new Leases({
-    ...{ barrier, clock, random, tell: (note) => audit.tell(note) },
+    ...{ barrier, clock, random, tell, held },
     holder: async (token) => ({
       ...(await tokens.holder(token)),
       endMs: token.type === 'batch' ? token.expireMs : 0,
@@ -109,12 +128,11 @@ export function buildServices(parts: ServiceParts): Services {
     },
     mounts: () => mounts.list(),
     ttls: (mount) => mounts.ttls(mount),
-    held: parts.held ?? (() => undefined),
     swept: () => mounts.resume(),
     hook: parts.leaseHook,
     timeoutMs: parts.leaseTimeoutMs,
   });
-  const more = parts.engines?.({ leases, passwords }) ?? [];
+  const more = parts.engines?.({ barrier, clock, lease, random, leases, passwords, tell, held }) ?? [];
   const mountable = [KV, ...more.map((one) => one.mountable)];
   const mounts: Mounts = new Mounts(barrier, random, mountable, (mount, wait) => leases.leave(mount, wait));
   const wrapping = new Wrapping(barrier, tokens);
@@ -126,6 +144,16 @@ export function buildServices(parts: ServiceParts): Services {
   expiry.handle(
     'kvVersion',
     versionEnder(barrier, (id) => mounts.byId(id)),
+  );
+  expiry.handle(
+    'rotation',
+    recordEnder(
+      barrier,
+      (id) => mounts.byId(id),
+      async (mount, { path }, { atMs }) => {
+        await more.find(({ engine }) => engine.type === mount.coreType)?.due?.(mount, path, atMs);
+      },
+    ),
   );
   expiry.handleGroup('lease', (dues) => leases.due(dues));
   const ttls = (context: OperationContext) => mounts.ttls(context.mount);
@@ -146,7 +174,7 @@ export function buildServices(parts: ServiceParts): Services {
   const registry = new Registry(core, [system, cubbyhole, method, kvV1, kvV2, ...more.map(({ engine }) => engine)]);
   const dispatch = new Dispatch({ barrier, audit, registry, mounts, tokens, wrapping, lease });
   const services: Services = {
-    ...{ barrier, tokens, policies, mounts, expiry, leases, registry, dispatch },
+    ...{ barrier, tokens, policies, mounts, expiry, leases, registry, dispatch, engines: more },
     found: ({ secretMount }) =>
       barrier.job('init', undefined, async (grant) => {
         await mounts.found(grant, secretMount);
@@ -163,6 +191,7 @@ export function buildServices(parts: ServiceParts): Services {
       await mounts.load();
       await policies.load();
       await leases.open();
+      for (const engine of more) engine.start?.();
       expiry.start();
       dispatch.open();
     },
@@ -171,6 +200,7 @@ export function buildServices(parts: ServiceParts): Services {
       await dispatch.close();
       await expiry.stop();
       await leases.close();
+      for (const engine of more) await engine.close?.();
     },
   };
   return services;

@@ -36,7 +36,7 @@ const TUNING = {
 } as const satisfies Record<string, Field>;
 
 const NEW = {
-  type: { type: 'any', description: 'kv, kv-v1, kv-v2.' },
+  type: { type: 'any', description: 'kv, kv-v1, kv-v2, database.' },
   description: { type: 'string', description: 'A note for people.' },
   config: { type: 'map', description: 'default_lease_ttl, max_lease_ttl and other tuning.' },
   options: { type: 'string-map', description: 'Of the engine: version.' },
