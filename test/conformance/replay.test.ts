@@ -3,12 +3,23 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type DatabaseServer, startServer } from '../databases/servers.ts';
 import { Home, type RunningServer } from '../e2e/server.ts';
 
 /** Recorded exchanges of an open server of this API, replayed by the player that came with them. */
 const FOLDER = process.env['HOLDFAST_EXCHANGES'] ?? '../shared/vectors/vault-api';
-const AREAS = ['kv2', 'kv1', 'cubbyhole', 'token', 'policy', 'wrapping', 'errors'];
-const STEPS = { kv2: 114, kv1: 24, cubbyhole: 14, token: 76, policy: 93, wrapping: 22, errors: 56 };
+const AREAS = ['kv2', 'kv1', 'cubbyhole', 'token', 'policy', 'wrapping', 'errors', 'leases', 'database'];
+const STEPS = {
+  kv2: 114,
+  kv1: 24,
+  cubbyhole: 14,
+  token: 76,
+  policy: 93,
+  wrapping: 22,
+  errors: 56,
+  leases: 19,
+  database: 38,
+};
 
 interface Accepted {
   readonly scenario: string;
@@ -29,12 +40,16 @@ const present = existsSync(join(FOLDER, 'replay.py'));
 const home = new Home();
 const scratch = mkdtempSync(join(tmpdir(), 'holdfast-replay-'));
 let server: RunningServer;
+let database: DatabaseServer | undefined;
 
 beforeAll(async () => {
-  if (present) server = await home.start();
+  if (!present) return;
+  server = await home.start();
+  database = await startServer('postgresql');
 }, 60_000);
 afterAll(async () => {
   await home.close();
+  await database?.close();
   rmSync(scratch, { recursive: true, force: true });
 });
 
@@ -44,10 +59,13 @@ test.skipIf(!present && process.env['CI'] === undefined)(
   () => {
     const out = join(scratch, 'played.json');
     const areas = AREAS.flatMap((area) => ['--area', area]);
+    const { host = '', port = 0, superuser = { username: '', password: '' } } = database ?? {};
+    const own = [`host=${host}`, `port=${port}`, `user=${superuser.username}`, `password=${superuser.password}`];
+    const variables = own.flatMap((one) => ['--var', `pg_${one}`]);
     execFileSync('/usr/bin/python3', [
       join(FOLDER, 'replay.py'),
       ...['--url', server.address, '--token', home.read('root-token'), '--cacert', join(home.config, 'ca.pem')],
-      ...[...areas, '--json', out],
+      ...[...areas, ...variables, '--json', out],
     ]);
     const played = JSON.parse(readFileSync(out, 'utf8')) as Played;
     const counts = Object.fromEntries(Object.entries(played.areas).map(([area, [, total]]) => [area, total]));
