@@ -19,22 +19,53 @@ export interface Rendered {
   /** Some of them changes rows of the catalogue that other logins' statements change too: grants on tables and schemas. */
   readonly sharesRows: boolean;
   readonly hasExpiration: boolean;
+  /** The first is `CREATE USER` or `CREATE ROLE` of the name as a whole: when it succeeded the login is there, and new. */
+  readonly makesName: boolean;
 }
 
 /** @throws Fault `database.refused` where a template, or a value in it, cannot be quoted safely */
 export function rendered(templates: readonly string[], values: Values, dialect: Dialect, write: Write): Rendered {
   try {
-    const statements = readStatements(templates, dialect);
+    const statements = remembered(templates, dialect);
     return {
       texts: statements.map((statement) => render(statement, values, write)),
       isPlain: statements.every(({ bare }) => dialect.stringsAreData(bare)),
       sharesRows: statements.some(sharesRows),
+      makesName: makesName(statements[0]),
       hasExpiration: statements.some(({ pieces }) => placeholdersOf(pieces).includes('expiration')),
     };
   } catch (error) {
     if (isFault(error, 'input.invalid')) throw new Fault('database.refused', error.message);
     throw error;
   }
+}
+
+/** A role's statements are read once, not at each of its logins. */
+const KEPT_COUNT_MAX = 64;
+const kept = new Map<Dialect, Map<string, readonly Statement[]>>();
+
+function remembered(templates: readonly string[], dialect: Dialect): readonly Statement[] {
+  const texts = kept.get(dialect) ?? new Map<string, readonly Statement[]>();
+  kept.set(dialect, texts);
+  // No statement has a NUL in it: reading refuses it.
+  const key = templates.join('\0');
+  const known = texts.get(key);
+  if (known !== undefined && templates.length === key.split('\0').length) return known;
+  const statements = readStatements(templates, dialect);
+  const [oldest] = texts.keys();
+  if (texts.size >= KEPT_COUNT_MAX && oldest !== undefined) texts.delete(oldest);
+  texts.set(key, statements);
+  return statements;
+}
+
+const CREATES = /^\s*CREATE\s+(?:USER|ROLE)\s+(["'`]?)$/i;
+
+function makesName(statement: Statement | undefined): boolean {
+  const [head, name, tail] = statement?.pieces ?? [];
+  const quote = typeof head === 'string' ? CREATES.exec(head)?.[1] : undefined;
+  if (quote === undefined || typeof name !== 'object' || !('placeholder' in name)) return false;
+  if (name.placeholder !== 'name') return false;
+  return quote === '' || (typeof tail === 'string' && tail.startsWith(quote) && !tail.startsWith(quote + quote));
 }
 
 function sharesRows({ bare }: Statement): boolean {

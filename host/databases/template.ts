@@ -64,6 +64,9 @@ const PLACEHOLDER = /\{\{([^{}\n]{0,64})\}\}/y;
 const BEFORE_BARE = /(^|[\s(,=;])$/;
 const AFTER_BARE = /^($|[\s),;@:])/;
 
+const PLAIN = /[A-Za-z0-9_\s(),.=@%]+/y;
+const PLAIN_QUOTED = /[A-Za-z0-9_ ]+/y;
+
 export const FIRST_WORD = /^[A-Z_]+/;
 
 /** @throws Fault `input.invalid` saying what is wrong in which statement, by number, never its text */
@@ -126,6 +129,12 @@ class Reader {
   }
 
   #step(): void {
+    const plain = this.#run(PLAIN);
+    if (plain !== '') {
+      this.#bare += plain;
+      this.#push(plain);
+      return;
+    }
     const comment = this.#dialect.commentEnd(this.#text, this.#at);
     if (comment !== undefined) {
       this.#at = comment;
@@ -164,6 +173,8 @@ class Reader {
     }
     for (;;) {
       if (this.#at >= this.#text.length) this.#fail(`has a quote ${quote.open} that is not closed`);
+      const plain = this.#run(PLAIN_QUOTED);
+      if (plain !== '') this.#push(plain);
       if (quote.backslash && this.#text[this.#at] === '\\') {
         this.#push(this.#text.slice(this.#at, this.#at + 2));
         this.#at += 2;
@@ -192,6 +203,14 @@ class Reader {
     const body = new Reader(this.#text.slice(this.#at, end), this.#dialect, this.#index).body().map(executed);
     this.#pieces.push({ body, quote }, quote.close);
     this.#at = end + quote.close.length;
+  }
+
+  /** Characters from here on that mean nothing but themselves, in any dialect. */
+  #run(plain: RegExp): string {
+    plain.lastIndex = this.#at;
+    const found = plain.exec(this.#text)?.[0] ?? '';
+    this.#at += found.length;
+    return found;
   }
 
   #placeholder(): { readonly name: Placeholder; readonly at: number } | undefined {

@@ -64,6 +64,11 @@ export interface Database {
    *         where the statements made no login of this name, since nobody would find it again
    */
   create(login: NewLogin, statements: Statements, timeoutMs: number): Promise<void>;
+  /**
+   * Begins what a credential needs before the server hears of it (a password's hash), so that `create` and `change` wait for
+   * less: called as soon as the credential is there. Optional; absent where nothing needs to be done.
+   */
+  prepare?(credential: LoginCredential): void;
   /** Moves the server's own end of a login. @throws Fault `database.absent` there is no such login */
   renew(name: string, expirationMs: number, statements: Statements, timeoutMs: number): Promise<void>;
   /**

@@ -102,10 +102,12 @@ export class MysqlDatabase implements Database {
     );
     await this.#ask(timeoutMs, secrets, async (session, deadline) => {
       await session.window(deadline);
-      if ((await accountsOf(session, [name], deadline)).length > 0) throw exists();
+      // Where the first statement is the creation of this very name, its failure says the same. Names have 80 random bits:
+      // an account of this name that may come from other hosts alone is not looked for.
+      if (!own.makesName && (await accountsOf(session, [name], deadline)).length > 0) throw exists();
       try {
         await run(session, own, deadline);
-        if ((await accountsOf(session, [name], deadline)).length === 0) {
+        if (!own.makesName && (await accountsOf(session, [name], deadline)).length === 0) {
           throw new Fault('database.refused', 'the creation statements made no login of the name {{name}}');
         }
       } catch (error) {
@@ -207,16 +209,9 @@ export class MysqlDatabase implements Database {
   async #undo(session: MysqlSession, name: string, error: unknown, deadline: Deadline): Promise<void> {
     if (!session.isOpen) return;
     const made = await accountsOf(session, [name], deadline).catch(() => []);
-    // Somebody else made it after the look and before the first statement.
-    if (
-      errorNumber(error) === CANNOT_USER &&
-      made.length > 0 &&
-      (error as { readonly sql?: string }).sql?.startsWith('CREATE') === true
-    ) {
-      throw exists();
-    }
-    if (made.length === 0) return;
-    await session.query(dropText(made), deadline).catch(() => undefined);
+    // It was there before the statements: they could not make it.
+    if (errorNumber(error) === CANNOT_USER && made.length > 0 && isCreation(error)) throw exists();
+    if (made.length > 0) await session.query(dropText(made), deadline).catch(() => undefined);
   }
 
   async #dropAll(
@@ -293,26 +288,39 @@ async function run(session: MysqlSession, statements: Rendered, deadline: Deadli
     for (const text of statements.texts) {
       await session.change(text, deadline);
       // It may have changed how the next one's quotes are read.
-      if (!statements.isPlain) await session.window(deadline);
+      if (!statements.isPlain) {
+        session.forgetWindow();
+        await session.window(deadline);
+      }
     }
   } finally {
     if (!statements.isPlain) session.spoil();
   }
 }
 
-/** Every host that a login of these names may come from. Roles have no host. */
+/**
+ * Every host that a login of these names may come from. Roles have no host. The catalogue's key begins with the host: so
+ * its hosts, which are few, are looked up first, and nothing is read through.
+ */
 async function accountsOf(
   session: MysqlSession,
   names: readonly string[],
   deadline: Deadline,
 ): Promise<readonly Account[]> {
   if (names.length === 0) return [];
+  const table = session.isMariaDb ? 'mysql.global_priv' : 'mysql.user';
   const rows = await session.query(
-    `SELECT CAST(User AS BINARY) AS name, CAST(Host AS BINARY) AS host FROM mysql.user
-     WHERE User IN (${names.map(literal).join(', ')}) AND Host <> ''`,
+    `SELECT CAST(u.User AS BINARY) AS name, CAST(u.Host AS BINARY) AS host
+     FROM (SELECT DISTINCT Host FROM ${table}) AS h JOIN ${table} AS u ON u.Host = h.Host
+     WHERE u.User IN (${names.map(literal).join(', ')}) AND u.Host <> ''`,
     deadline,
   );
   return rows.map((row) => ({ name: String(row['name']), host: String(row['host']) }));
+}
+
+function isCreation(error: unknown): boolean {
+  const { sql } = error as { readonly sql?: unknown };
+  return typeof sql === 'string' && /^\s*CREATE\s+USER/i.test(sql);
 }
 
 function dropText(accounts: readonly Account[]): string {

@@ -34,6 +34,8 @@ export class MysqlSession implements Session {
   #usable = true;
   #isOpen = true;
   #idleMs = 60_000;
+  /** As it was set last; '' when a statement may have set something else. */
+  #window = '';
 
   private constructor(connection: Connection, socket: Socket, isMariaDb: boolean) {
     this.#connection = connection;
@@ -117,8 +119,16 @@ export class MysqlSession implements Session {
       `innodb_lock_wait_timeout = ${seconds(STATEMENT)}`,
       ...(this.#isMariaDb ? [`max_statement_time = ${seconds(STATEMENT)}`] : []),
     ];
-    await this.query(`SET SESSION ${set.join(', ')}`, deadline);
+    const text = `SET SESSION ${set.join(', ')}`;
+    if (text === this.#window) return;
+    this.#window = text;
+    await this.query(text, deadline);
     this.#idleMs = seconds(IDLE) * 1000 - 200;
+  }
+
+  /** A statement may have changed what `window` set. */
+  forgetWindow(): void {
+    this.#window = '';
   }
 
   /** A statement that changes something: not sent when its answer could come too late. */

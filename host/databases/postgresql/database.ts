@@ -55,6 +55,7 @@ export const CREATE_BY_CERTIFICATE = `CREATE ROLE "{{name}}" WITH LOGIN VALID UN
 export const UNTIL = `ALTER ROLE "{{name}}" VALID UNTIL '{{expiration}}'`;
 export const CHANGE = `ALTER ROLE "{{name}}" WITH PASSWORD '{{password}}'`;
 
+const DUPLICATE = '42710';
 /** Logins in one transaction: what they lock stays small. */
 const DROP_COUNT_MAX = 200;
 
@@ -66,6 +67,7 @@ export class PostgresqlDatabase implements Database {
   readonly #pool: Pool<PostgresqlSession>;
   /** Grants change rows of the catalogue that others' grants change too: the server would fail all but one. */
   readonly #turns = new Turns();
+  readonly #verifiers = new WeakMap<Secret, Promise<string>>();
 
   constructor(target: PostgresqlTarget, limits: ConnectionLimits, clock: Clock, random: Random) {
     this.#target = target;
@@ -99,6 +101,16 @@ export class PostgresqlDatabase implements Database {
     ];
   }
 
+  prepare(credential: LoginCredential): void {
+    if (credential.type !== 'password' || !this.#target.scram) return;
+    const password = textOf(credential.password);
+    if (!isPreparedAlready(password)) return;
+    const verifier = this.#verifier(credential.password, password);
+    this.#verifiers.set(credential.password, verifier);
+    // Who waits for it later hears of its failure.
+    verifier.catch(() => undefined);
+  }
+
   async create(login: NewLogin, statements: Statements, timeoutMs: number): Promise<void> {
     const deadline = new Deadline(this.#clock, timeoutMs);
     const { name, credential } = login;
@@ -112,17 +124,12 @@ export class PostgresqlDatabase implements Database {
     };
     const own = withUntil(statements.length === 0 ? [byDefault] : statements, values);
     await this.#change(own, deadline, secrets, name, async (session) => {
-      await transaction(session, deadline, presentQuery([name]), async (work, rows) => {
+      // Where the first statement is the creation of this very name, its failure says that it is there already.
+      if (own.makesName) return await transaction(session, deadline, own.texts.join(';\n'), async () => undefined);
+      return await transaction(session, deadline, presentQuery([name]), async (work, rows) => {
         if (rows.length > 0) throw exists();
-        const after = await work.query([...own.texts, presentQuery([name])].join(';\n')).catch((error: unknown) => {
-          throw isState(error, '42710') ? new Duplicate(error) : error;
-        });
-        if (after.length === 0) {
-          throw new Fault(
-            'database.refused',
-            'the creation statements made no login of the name {{name}}; nothing was kept of them',
-          );
-        }
+        const after = await work.query([...own.texts, presentQuery([name])].join(';\n'));
+        if (after.length === 0) throw madeNone();
       });
     });
   }
@@ -229,10 +236,9 @@ export class PostgresqlDatabase implements Database {
         try {
           await work(session);
         } catch (error) {
-          // A role of the template's may be the one that is there already; ours was not a moment ago.
-          if (!(error instanceof Duplicate)) throw error;
-          const found = await session.query(presentQuery([name]), deadline);
-          throw found.length > 0 ? exists() : error.cause;
+          // The role of this name, or another one that the statements make too.
+          const isThere = isState(error, DUPLICATE) && (await session.query(presentQuery([name]), deadline)).length > 0;
+          throw isThere ? exists() : error;
         } finally {
           if (!own.isPlain) session.spoil();
         }
@@ -341,6 +347,10 @@ export class PostgresqlDatabase implements Database {
     }
   }
 
+  #verifier(secret: Secret, password: string): Promise<string> {
+    return this.#verifiers.get(secret) ?? scramVerifier(password, this.#random.bytes(SALT_SIZE));
+  }
+
   async #proof(name: string, credential: LoginCredential, secrets: Secrets): Promise<Values> {
     if (credential.type === 'client_certificate') {
       if (credential.commonName !== name) {
@@ -355,7 +365,7 @@ export class PostgresqlDatabase implements Database {
     const password = textOf(credential.password);
     secrets.add(password);
     if (!this.#target.scram || !isPreparedAlready(password)) return { password };
-    const verifier = await scramVerifier(password, this.#random.bytes(SALT_SIZE));
+    const verifier = await this.#verifier(credential.password, password);
     secrets.add(verifier);
     return { password: verifier };
   }
@@ -374,14 +384,15 @@ class Secrets {
   }
 }
 
-class Duplicate extends Error {
-  constructor(cause: unknown) {
-    super('something of this name is there already', { cause });
-  }
-}
-
 function exists(): Fault {
   return new Fault('database.exists', 'the database server has a login of this name already; it was not touched');
+}
+
+function madeNone(): Fault {
+  return new Fault(
+    'database.refused',
+    'the creation statements made no login of the name {{name}}; nothing was kept of them',
+  );
 }
 
 /** The server's own end of the login is set in any case: it is the second line. */

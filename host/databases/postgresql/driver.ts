@@ -27,6 +27,8 @@ export class PostgresqlSession implements Session {
   readonly idleMsMax = IDLE_MS_MAX;
   readonly #client: Client;
   #usable = true;
+  /** The settings as they were sent last. */
+  #settings = '';
 
   private constructor(client: Client) {
     this.#client = client;
@@ -82,6 +84,13 @@ export class PostgresqlSession implements Session {
   /** Nobody uses it again. */
   spoil(): void {
     this.#usable = false;
+  }
+
+  /** Settings of the session, sent when they are others than before. A statement of a role that sets something spoils it. */
+  async set(settings: string, deadline: Deadline): Promise<void> {
+    if (settings === this.#settings) return;
+    await this.query(settings, deadline);
+    this.#settings = settings;
   }
 
   /** Rows of the last of the statements. @throws what the server says, or Fault `database.unreachable` */

@@ -159,9 +159,8 @@ async function endAll(
 ): Promise<ReadonlyMap<string, Fault>> {
   const textsOf = ({ login, texts }: Ending): readonly string[] => texts ?? byDefault(login);
   try {
-    await transaction(session, deadline, 'SELECT 1', async (own) => {
-      await own.query(endings.flatMap(textsOf).join(';\n'));
-    });
+    const texts = endings.flatMap(textsOf);
+    if (texts.length > 0) await transaction(session, deadline, texts.join(';\n'), async () => undefined);
     return new Map();
   } catch (error) {
     const fault = faultOf(error, []);
@@ -233,7 +232,12 @@ export function namesIn(rows: readonly Row[]): ReadonlySet<string> {
   return new Set(rows.map((row) => String(row['rolname'])));
 }
 
-/** A query for which of some names are roles. */
+/** A query for which of some names are roles. For few: a look into the catalogue's cache, without a plan. */
 export function presentQuery(names: readonly string[]): string {
+  const [name, ...more] = names;
+  if (name !== undefined && more.length === 0) {
+    const role = literal(name);
+    return `SELECT ${role} AS rolname WHERE pg_catalog.to_regrole(pg_catalog.quote_ident(${role})) IS NOT NULL`;
+  }
   return `SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN (${names.map(literal).join(', ')})`;
 }

@@ -32,7 +32,7 @@ export class Transaction {
 /**
  * Commits what `work` did, or rolls all of it back. Tried again where another transaction was in the way.
  *
- * @param first  a query to send along with BEGIN; its rows are given to `work`
+ * @param first  statements to send along with BEGIN; the rows of the last are given to `work`
  */
 export async function transaction<T>(
   session: PostgresqlSession,
@@ -63,9 +63,9 @@ async function once<T>(
     ['lock_timeout', LOCK],
     ['idle_in_transaction_session_timeout', IDLE],
   ] as const;
-  const begin = ['BEGIN', ...set.map(([name, part]) => `SET LOCAL ${name} = ${deadline.share(part)}`), first];
+  await session.set(set.map(([name, part]) => `SET ${name} = ${deadline.share(part)}`).join('; '), deadline);
   try {
-    const rows = await session.query(begin.join('; '), deadline);
+    const rows = await session.query(`BEGIN; ${first}`, deadline);
     const done = await work(new Transaction(session, deadline), rows);
     if (!deadline.within(COMMIT_UNTIL)) throw tooLate('do the statements', deadline.share(COMMIT_UNTIL));
     await session.query('COMMIT', deadline);

@@ -203,6 +203,10 @@ test('the server hears a verifier, never the password; unless it is told so', as
   expect(await database.letsIn('v-scram', secret('CANARY-scram-1'), TIMEOUT_MS)).toBe(true);
   const [row] = await server.sql(`SELECT rolpassword FROM pg_authid WHERE rolname = 'v-scram'`);
   expect(String(row?.['rolpassword'])).toMatch(/^SCRAM-SHA-256\$4096:/);
+  const early = password('CANARY-scram-2');
+  database.prepare?.(early);
+  await database.change('v-scram', early, [], TIMEOUT_MS);
+  expect(await database.letsIn('v-scram', secret('CANARY-scram-2'), TIMEOUT_MS)).toBe(true);
   const log = readFileSync(server.log, 'utf8');
   expect(log).toContain('CREATE ROLE "v-scram"');
   expect(log).not.toContain('CANARY-scram');
