@@ -70,10 +70,14 @@ export abstract class KeyCalls {
   stageKeyring(change: KeyringChange): Uint8Array {
     const w = this.wasm.start();
     w.ready(1024);
-    const { slots, newEpoch = false, newRoot = false, retireEpoch = 0, nowMs } = change;
+    const { slots, newEpoch = false, newRoot = false, retireEpoch = 0, applianceId, nowMs } = change;
     if (slots !== undefined) w.bytes(slots);
     const length = slots === undefined ? NONE : slots.length;
     w.check(w.exports.stageKeyring(length, Number(newEpoch), Number(newRoot), retireEpoch, nowMs));
+    if (applianceId === undefined) return w.copy(0, w.result(0));
+    if (applianceId.length !== 16) throw coreFault('argument');
+    w.start().bytes(applianceId);
+    w.check(w.exports.nameStaged());
     return w.copy(0, w.result(0));
   }
 
@@ -161,6 +165,10 @@ export abstract class KeyCalls {
   verifyEnd(): boolean {
     this.wasm.check(this.wasm.exports.verifyEnd());
     return this.wasm.result(0) === 1;
+  }
+
+  acceptRows(): void {
+    this.wasm.check(this.wasm.exports.acceptRows());
   }
 
   // plain tools ------------------------------------------------------------------------------------------

@@ -117,6 +117,8 @@ export interface KeyringChange {
   readonly newEpoch?: boolean;
   /** A new root key, epoch, audit keys, batch key and fingerprint key (a slot was removed, replaced or rekeyed). */
   readonly newRoot?: boolean;
+  /** 16 bytes, with `newRoot`: the box is another appliance from then on. */
+  readonly applianceId?: Uint8Array;
   /** Forgets the key of an epoch that no row uses any more. */
   readonly retireEpoch?: number;
   /** Wall time of the change, milliseconds. */
@@ -368,6 +370,8 @@ export interface Core {
   verifyStart(row: Uint8Array): void;
   verifyRow(table: number, key: Uint8Array, value: Uint8Array): void;
   verifyEnd(): boolean;
+  /** Takes the rows that were counted last as they are. @throws CoreFault `argument` if none were counted to their end */
+  acceptRows(): void;
 
   // plain tools ------------------------------------------------------------------------------------------
   sha256(data: Uint8Array): Uint8Array;

@@ -20,6 +20,7 @@ export interface CoreExports {
   readonly openKeyring: Export;
   readonly keyringInfo: Export;
   readonly stageKeyring: Export;
+  readonly nameStaged: Export;
   readonly adoptStaged: Export;
   readonly discardStaged: () => void;
   readonly seal: () => void;
@@ -67,6 +68,7 @@ export interface CoreExports {
   readonly reseal: Export;
   readonly verifyRow: Export;
   readonly verifyEnd: Export;
+  readonly acceptRows: Export;
   readonly hash: (length: number) => void;
   readonly shamirSplit: Export;
   readonly shamirCombine: Export;

@@ -44,6 +44,8 @@ let expectedRows: i64 = 0;
 let renewing = false;
 /** Rows are counted against the freshness row that verifyStart was given. */
 let verifying = false;
+/** Rows were counted to their end: what they are may be accepted. */
+let counted = false;
 
 /** HMAC(fingerprint key, table ‖ len(key) ‖ key ‖ SHA-256(value)) */
 function rowTerm(table: u32, key: usize, keyLength: u32, value: usize, length: u32): void {
@@ -215,6 +217,7 @@ export function verifyStart(length: u32): u32 {
   wipe(checked, 32);
   checkedRows = 0;
   verifying = true;
+  counted = false;
   return OK;
 }
 
@@ -233,7 +236,19 @@ export function verifyEnd(): u32 {
   if (!isOpen()) return SEALED;
   if (!verifying) return BAD_ARGUMENT;
   verifying = false;
+  counted = true;
   setResult(0, checkedRows == expectedRows && equalBytes(checked, expected, 32) == 1 ? 1 : 0);
+  return OK;
+}
+
+/** The recovery quorum takes the rows that were just counted as they are: core follows from them. */
+export function acceptRows(): u32 {
+  if (!isOpen()) return SEALED;
+  if (!counted) return BAD_ARGUMENT;
+  counted = false;
+  copy(sum, checked, 32);
+  rows = checkedRows;
+  discardFreshness();
   return OK;
 }
 
@@ -248,6 +263,7 @@ export function wipeFingerprint(): void {
   wipe(renewedStaged, 32);
   renewing = false;
   verifying = false;
+  counted = false;
   wipe(context, HMAC_CONTEXT_SIZE);
   rows = 0;
   stagedRows = 0;

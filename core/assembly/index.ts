@@ -5,6 +5,7 @@ import { auditFlush, auditHmac, auditMark, auditOpenFrame, auditStart } from './
 import { groupBytes, leaf, wipeLeaves } from './audit/leaf';
 import { copy, wipe } from './bytes';
 import {
+  acceptRows,
   adoptFreshness,
   discardFreshness,
   foldChange,
@@ -45,6 +46,7 @@ import * as shamir from './shamir';
 import * as tokens from './tokens';
 
 export {
+  acceptRows,
   adoptFreshness,
   auditFlush,
   auditHmac,
@@ -129,6 +131,11 @@ export function keyringInfo(): u32 {
 /** IN: slots. */
 export function stageKeyring(slotsLength: i32, newEpoch: bool, newRoot: bool, retire: u32, nowMs: f64): u32 {
   return keyring.stageKeyring(IN, slotsLength, newEpoch, newRoot, retire, <u64>nowMs);
+}
+
+/** IN: appliance id. */
+export function nameStaged(): u32 {
+  return keyring.nameStaged(IN);
 }
 
 export function adoptStaged(): u32 {

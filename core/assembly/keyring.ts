@@ -243,6 +243,16 @@ export function stageKeyring(
   return OK;
 }
 
+/** The staged ring, which has a new root, is that of another appliance. OUT: its row. @param id 16 bytes */
+export function nameStaged(id: usize): u32 {
+  if (!open) return SEALED;
+  if (!stagedRoot) return BAD_ARGUMENT;
+  if (poolLeft() < NONCE_SIZE) return NO_ENTROPY;
+  copy(STAGED + APPLIANCE, id, 16);
+  sealRing(STAGED, stagedLength, STAGED_ROOT);
+  return OK;
+}
+
 export function adoptStaged(): u32 {
   if (!open) return SEALED;
   if (!staged) return BAD_ARGUMENT;

@@ -64,6 +64,8 @@ describe('a sealed core', () => {
     ['verifyStart', [200], SEALED],
     ['verifyRow', [3, 16, 3], SEALED],
     ['verifyEnd', [], SEALED],
+    ['acceptRows', [], SEALED],
+    ['nameStaged', [], SEALED],
     ['renewStart', [], SEALED],
     ['renewRow', [3, 16, 3], SEALED],
     ['reseal', [5, 3, 32, 60], DENIED],
@@ -84,6 +86,13 @@ describe('without random bytes', () => {
   test.each<readonly [string, (box: RawBox) => () => number]>([
     ['a new keyring', (box) => () => box.call('createKeyring', NOW)],
     ['a staged keyring', (box) => () => box.call('stageKeyring', -1, 1, 0, 0, NOW)],
+    [
+      'a staged keyring of another appliance',
+      (box) => {
+        box.call('stageKeyring', -1, 0, 1, 0, NOW);
+        return () => box.call('nameStaged');
+      },
+    ],
     ['a wrapped root', (box) => () => box.call('wrapRoot', 8)],
     [
       'a token',

@@ -133,6 +133,26 @@ describe('moving rows to the newest epoch', () => {
   });
 });
 
+test('rows that were counted may be taken as they are, once', () => {
+  const { box, rows } = filled();
+  fold(box, rows);
+  const sealed = Uint8Array.from(box.core.sealFreshness(NO_STATE));
+  box.core.adoptFreshness();
+  expect(status(() => box.core.acceptRows())).toBe('argument');
+  const [gone, ...kept] = rows as [Row, ...Row[]];
+  box.core.verifyStart(sealed);
+  expect(status(() => box.core.acceptRows())).toBe('argument');
+  for (const { table, key, value } of kept) box.core.verifyRow(table, key, value);
+  expect(box.core.verifyEnd()).toBe(false);
+  box.core.acceptRows();
+  expect(status(() => box.core.acceptRows())).toBe('argument');
+  const accepted = Uint8Array.from(box.core.sealFreshness(NO_STATE));
+  expect(verified(box, accepted, kept)).toBe(true);
+  expect(verified(box, accepted, rows)).toBe(false);
+  box.core.foldChange(gone.table, gone.key, undefined, gone.value);
+  expect(verified(box, Uint8Array.from(box.core.sealFreshness(NO_STATE)), rows)).toBe(true);
+});
+
 describe('a new root', () => {
   test('brings a fingerprint under its own key, changes in between included', () => {
     const { box, rows } = filled();
@@ -164,6 +184,26 @@ describe('a new root', () => {
     expect(verified(box, after, [...kept, added])).toBe(true);
     expect(verified(box, after, rows)).toBe(false);
     expect(verified(box, before, rows)).toBe(false);
+  });
+
+  test('may make it another appliance, and nothing else may', () => {
+    const { box, rows } = filled();
+    fold(box, rows);
+    box.core.adoptFreshness();
+    const { applianceId } = box.core.keyringInfo();
+    expect(status(() => box.core.stageKeyring({ newEpoch: true, applianceId: id(9), nowMs: NOW }))).toBe('argument');
+    expect(status(() => box.core.stageKeyring({ newRoot: true, applianceId: id(9).subarray(1), nowMs: NOW }))).toBe(
+      'argument',
+    );
+    const ring = box.core.stageKeyring({ newRoot: true, applianceId: id(9), nowMs: NOW });
+    expect(ring.length).toBeGreaterThan(100);
+    expect(box.core.keyringInfo().applianceId).toEqual(applianceId);
+    box.core.renewStart();
+    for (const { table, key, value } of rows) box.core.renewRow(table, key, value);
+    box.core.adoptStaged();
+    expect(box.core.keyringInfo()).toMatchObject({ applianceId: Uint8Array.from(id(9)), rootGeneration: 2, epoch: 2 });
+    box.core.seal();
+    expect(status(() => box.core.stageKeyring({ newRoot: true, applianceId: id(9), nowMs: NOW }))).toBe('sealed');
   });
 
   test('that is dropped changes nothing', () => {
