@@ -55,6 +55,7 @@ import { lockIntrinsics } from './system/intrinsics.ts';
 import { LeaseClock } from './system/lease-time.ts';
 import { lockFolder } from './system/lock.ts';
 import { logFiles } from './system/log-files.ts';
+import { machineFacts } from './system/machine.ts';
 import { readIfThere, removePrivateFile, writePrivateFile } from './system/private-file.ts';
 import { hardenProcess } from './system/process.ts';
 import { systemRandom } from './system/random.ts';
@@ -245,6 +246,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
   const services = buildServices({
     ...{ core, store, audit, clock, lease, random },
     counting: counters,
+    held: () => box.heldBecause(),
     appliance: () => box,
     ceremonies: config['seal.ceremonies'] === 'on',
     metrics: (all) =>
@@ -287,6 +289,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
     automatic: devices.slots,
     ...(devices.lockout === undefined ? {} : { lockout: devices.lockout }),
     initial: config['seal.initial'],
+    machine: () => machineFacts(),
     heartbeatMs: config['freshness.heartbeatMs'],
     settleMs: Math.max(config['limits.requestTimeoutMs'], ROTATION_SETTLE_MS),
     reasons: () => [

@@ -100,17 +100,19 @@ export class AuditLog {
    * origin, whose first leaf names both.
    *
    * @param reason  the sentence that `start` refused with
+   * @param was     the appliance that the log was of, where the box is another now: the new log has a new key too
    */
-  async archive(start: AuditStart, reason: string): Promise<AuditStarted> {
+  async archive(start: AuditStart, reason: string, was?: Uint8Array): Promise<AuditStarted> {
     const { folder, files } = this.#options;
-    const signing = await Signing.open(start.applianceId, start.record);
+    let signing = await Signing.open(was ?? start.applianceId, start.record);
     const old = { origin: signing.origin, size: start.known?.size ?? 0 };
     const root = Buffer.from(start.known?.root ?? new Uint8Array(0)).toString('base64');
     let aside = `${folder}-${signing.log}`;
     for (let more = 2; existsSync(aside); more++) aside = `${folder}-${signing.log}-${more}`;
     if (existsSync(folder)) files.rename(folder, aside);
     files.syncFolder(dirname(folder));
-    await signing.nextLog();
+    if (was === undefined) await signing.nextLog();
+    else signing = await Signing.begin(start.applianceId, start.record);
     const note = {
       event: 'log.archived',
       data: { old_origin: old.origin, old_size: old.size, old_root: root, origin: signing.origin, reason },

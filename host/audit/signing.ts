@@ -78,7 +78,11 @@ export class Signing {
   /** Opens what lies sealed, or makes the first key. */
   static async open(applianceId: Uint8Array, record: AuditRecord): Promise<Signing> {
     const held = await record.load();
-    if (held !== undefined) return new Signing(applianceId, record, parseState(held));
+    return held === undefined ? Signing.begin(applianceId, record) : new Signing(applianceId, record, parseState(held));
+  }
+
+  /** The first key of the first log of an appliance; whatever lies sealed is replaced. */
+  static async begin(applianceId: Uint8Array, record: AuditRecord): Promise<Signing> {
     const { seed, publicKey } = newKey();
     const generations = [{ generation: 1, publicKey, fromSize: 0 }];
     const signing = new Signing(applianceId, record, { log: 1, generations, seed, exportedTo: 0, prunedTo: 0 });

@@ -179,6 +179,13 @@ export interface Appliance {
   unsealAutomatically(): Promise<boolean>;
   /** For the open box: its operations are reached through requests, which a sealed box refuses before. */
   readonly keyService: KeyService;
+  /** Why nothing outside the box may be made or ended now: it may be a copy. Undefined: it is the one that lives. */
+  heldBecause(): string | undefined;
+  /**
+   * A person's word that this box lives, among copies of it: a new appliance id, root key, audit keys and log. Resolves when
+   * the word is durable; the rest follows at once, with requests shut out for a moment, after a power cut at the next unseal.
+   */
+  lives(): Promise<void>;
   /** Leaves the durable seal mark; automatic slots stay shut until a person unseals. */
   seal(): Promise<void>;
 }

@@ -12,17 +12,17 @@ import type { Snapshot } from '../ports/store.ts';
 import type { Secret } from '../secret.ts';
 import { Ceremonies } from './ceremony.ts';
 import { clearLeftovers, foundBox, type InitOptions } from './founding.ts';
-import { rolledBack, verifyStore } from './freshness.ts';
+import { Heartbeat } from './heartbeat.ts';
 import { keyService } from './key-service.ts';
 import { KeyChanges, type KeyHolder } from './keys.ts';
 import { Lockout } from './lockout.ts';
-import { findSlot, idOf, Openers } from './openers.ts';
-import { Opening } from './opening.ts';
+import { idOf, Openers } from './openers.ts';
+import { Opening, oldRow } from './opening.ts';
 import type { ApplianceOptions } from './options.ts';
 import { checkShareSize, Quorum } from './quorum.ts';
 import { clusterIdOf, readComplete, readSealMark, sealMarkPut } from './rows.ts';
 import type { SlotRow } from './slot-format.ts';
-import { openSlot, proveSlot, readSlots, weakest } from './slots.ts';
+import { openSlot, proveSlot, readSlots, shapeOf, weakest } from './slots.ts';
 
 const BACKOFF_MS = [1000, 2000, 5000, 15_000, 60_000] as const;
 
@@ -43,7 +43,7 @@ export class Box implements Appliance {
   #verifying = false;
   /** Rises with every unseal and seal: background work of an earlier life stops. */
   #life = 0;
-  #heartbeat: Timer | undefined;
+  readonly #heartbeat: Heartbeat;
   /** The next try of the automatic slots, where a device was away. */
   #retry: Timer | undefined;
   /** Changes of state follow each other. */
@@ -68,10 +68,7 @@ export class Box implements Appliance {
       note: (event, data) => log.note(event, data),
       leavesDurable: () => log.durable(),
       auditKeysChanged: () => log.keysChanged(),
-      trouble: (name, sentence) => {
-        if (sentence === undefined) this.#troubles.delete(name);
-        else this.#troubles.set(name, sentence);
-      },
+      trouble: (name, sentence) => this.#trouble(name, sentence),
       beat: () => this.#opening.record(),
     });
     const holder = (): KeyHolder => this.holder();
@@ -89,7 +86,19 @@ export class Box implements Appliance {
     });
     this.keyService = keyService({ keys: this.keys, ceremonies: this.#ceremonies, holder, openers, lockout, allowed });
     this.#quorum = new Quorum(options.random);
-    this.#opening = new Opening(options);
+    this.#opening = new Opening(options, this.keys);
+    this.#heartbeat = new Heartbeat({
+      clock: options.clock,
+      everyMs: options.heartbeatMs,
+      open: () => this.#state === 'open' && !this.#core.sealed,
+      record: () => this.#opening.record(),
+      recorded: () => {
+        options.counters.beat((more) => this.#opening.record(more));
+        // What a counter that was away kept from being finished.
+        if (this.#troubles.has('rewrap')) this.keys.rewrapBehind(this.holder());
+      },
+      trouble: (sentence) => this.#trouble('heartbeat', sentence),
+    });
     this.#complete = readComplete(options.store);
     this.#slots = this.#complete === undefined ? [] : readSlots(options.store);
   }
@@ -98,21 +107,22 @@ export class Box implements Appliance {
     const { lease, reasons } = this.#options;
     const open = this.#state === 'open' && !this.#core.sealed;
     if (this.#state === 'open' && this.#core.sealed) this.#trapped();
-    const recovery = this.#slots.find(({ header }) => header.kind === 'shamir')?.header;
-    const automatic = this.#slots.find(({ header }) => header.kind !== 'shamir')?.header.kind;
     return {
-      type: automatic ?? 'shamir',
+      ...shapeOf(this.#slots),
       initialized: this.#complete !== undefined,
       sealed: !open,
-      t: recovery?.threshold ?? 0,
-      n: recovery?.shares ?? 0,
       progress: this.#quorum.progress,
       nonce: this.#quorum.nonce,
       ...(open && this.#openedBy !== undefined ? { openedBy: this.#openedBy } : {}),
-      clusterId: this.#complete === undefined ? '' : clusterIdOf(this.#complete.applianceId),
+      clusterId:
+        this.#complete === undefined
+          ? ''
+          : clusterIdOf(open ? Buffer.from(this.#opening.applianceId(), 'hex') : this.#complete.applianceId),
       reasons: [
         ...reasons(),
-        ...(open ? [...lease.reasons(), ...this.#options.counters.reasons()] : []),
+        ...(open
+          ? [...lease.reasons(), ...this.#options.counters.reasons(), ...this.#opening.residence.reasons()]
+          : []),
         ...this.#troubles.values(),
         ...this.#openers.reasons(this.#slots),
       ],
@@ -121,9 +131,52 @@ export class Box implements Appliance {
     };
   }
 
+  #trouble(name: string, sentence: string | undefined): void {
+    if (sentence === undefined) this.#troubles.delete(name);
+    else this.#troubles.set(name, sentence);
+  }
+
   /** Kind of the weakest slot, for whoever starts the box. */
   get weakestWayIn(): SlotKind | undefined {
     return weakest(this.#slots);
+  }
+
+  heldBecause(): string | undefined {
+    return this.#opening.residence.heldBecause();
+  }
+
+  async lives(): Promise<void> {
+    const { exclusive } = this.holder();
+    const { counters, log } = this.#options;
+    await exclusive(async () => {
+      await log.durable();
+      const { put, asked } = this.#opening.residence.ask(this.#opening.applianceId());
+      await counters.changeKeys((more) => this.#opening.record([put, ...more]), asked);
+    });
+    // Not awaited: the request that asked for it is among those that the closing waits for.
+    void this.#exclusive(() => this.#becomeAnother());
+  }
+
+  async #becomeAnother(): Promise<void> {
+    if (this.#state !== 'open') return;
+    const { residents } = this.#options;
+    this.#state = 'opening';
+    this.#life++;
+    this.#ceremonies.clear();
+    try {
+      await residents.close();
+      this.#slots = await this.#opening.becomeAnother(this.#slots);
+      await residents.open();
+    } catch (error) {
+      // The row that says so lies in the store: the next unseal does it.
+      this.#troubles.set('lives', isFault(error) ? error.message : 'becoming another appliance failed: unseal again');
+      await this.#shut();
+      return;
+    }
+    this.#state = 'open';
+    this.#troubles.delete('lives');
+    await this.#heartbeat.beat();
+    this.keys.rewrapBehind(this.holder());
   }
 
   /** The counters of the open box. */
@@ -219,13 +272,7 @@ export class Box implements Appliance {
   unsealBy(id: string, pin: Secret | undefined): Promise<SealStatus> {
     return this.#exclusive(async () => {
       if (this.#complete === undefined) throw new Fault('appliance.uninitialised', 'Vault is not initialized');
-      const slot = findSlot(this.#slots, id);
-      const { kind } = slot.header;
-      const adapter = this.#openers.adapterOf(kind);
-      if (kind === 'shamir')
-        throw new Fault('input.invalid', 'this slot opens by its shares: give them to `holdfast unseal`');
-      if (adapter === undefined)
-        throw new Fault('input.invalid', `slots of kind ${kind} are not configured here: see the settings seal.*`);
+      const { slot, adapter } = this.#openers.named(this.#slots, id);
       const offered = pin === undefined ? {} : { pin };
       if (this.#state !== 'open') {
         await this.#tried(slot, adapter, offered);
@@ -262,7 +309,7 @@ export class Box implements Appliance {
           if (!isFault(error)) throw error;
         }
       }
-      if (this.#openers.mayOpenLater(this.#slots)) this.#tryLater();
+      if (this.#openers.mayOpenLater(this.#slots) || this.#opening.mayComeBack) this.#tryLater();
       return false;
     });
   }
@@ -335,7 +382,7 @@ export class Box implements Appliance {
     this.#retry?.cancel();
     this.#troubles.delete(ROLLED_BACK);
     this.#options.log.note('seal.opened', { kind: header.kind, slot: idOf(slot) });
-    await this.#beat();
+    await this.#heartbeat.beat();
     if (!this.#verifying) this.keys.rewrapBehind(this.holder());
   }
 
@@ -349,24 +396,11 @@ export class Box implements Appliance {
 
   async #verifyBehind(snapshot: Snapshot, life: number): Promise<void> {
     this.#verifying = true;
-    let agrees: boolean | undefined;
-    try {
-      using pinned = snapshot;
-      agrees = await verifyStore(
-        this.#core,
-        this.#options.clock,
-        pinned,
-        0,
-        () => this.#life !== life || this.#core.sealed,
-      );
-    } catch {
-      // A trap or a store that cannot be read any more: the box says so by itself.
-      agrees = this.#life === life && !this.#core.sealed ? false : undefined;
-    }
+    const agrees = await this.#opening.verifyRest(snapshot, () => this.#life !== life || this.#core.sealed);
     this.#verifying = false;
     if (agrees === true) this.keys.rewrapBehind(this.holder());
     if (agrees !== false) return;
-    this.#troubles.set(ROLLED_BACK, rolledBack('a row of the store is not the one that was written last').message);
+    this.#troubles.set(ROLLED_BACK, oldRow());
     this.#options.log.note('seal.rolled-back', {});
     await this.#exclusive(async () => {
       if (this.#life !== life) return;
@@ -375,34 +409,16 @@ export class Box implements Appliance {
     });
   }
 
-  async #beat(): Promise<void> {
-    this.#heartbeat?.cancel();
-    try {
-      await this.#opening.record();
-      this.#troubles.delete('heartbeat');
-      this.#options.counters.beat((more) => this.#opening.record(more));
-      // What a counter that was away kept from being finished.
-      if (this.#troubles.has('rewrap')) this.keys.rewrapBehind(this.holder());
-    } catch (error) {
-      // Whatever it is, the box goes on, and what can be cut off unnoticed grows: health has to say so.
-      const why = isFault(error) ? error.message : 'an internal error';
-      this.#troubles.set('heartbeat', `the newest checkpoint and the time could not be recorded: ${why}`);
-    }
-    if (this.#state !== 'open') return;
-    this.#heartbeat = this.#options.clock.after(this.#options.heartbeatMs, () => {
-      if (this.#state === 'open' && !this.#core.sealed) void this.#beat();
-    });
-  }
-
   /** Closes whatever is open, in the order in which it depends on each other. */
   async #shut(): Promise<void> {
     const { residents, log, freshness, counters } = this.#options;
     this.#life++;
-    this.#heartbeat?.cancel();
+    this.#heartbeat.stop();
     this.#ceremonies.clear();
     await residents.close();
     await log.stop();
     await counters.forget();
+    this.#opening.residence.forget();
     // After the log: its end has told the newest checkpoint.
     if (!this.#core.sealed) await this.#opening.record().catch(() => undefined);
     freshness.end();
@@ -424,10 +440,7 @@ export class Box implements Appliance {
 
   #exclusive<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#queue.then(work);
-    this.#queue = done.then(
-      () => undefined,
-      () => undefined,
-    );
+    this.#queue = done.catch(() => undefined);
     return done;
   }
 }

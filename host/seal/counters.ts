@@ -37,6 +37,8 @@ export interface CounterFinding {
   /** The counter's own; undefined where it could not be read, and `why` says why not. */
   readonly found: bigint | undefined;
   readonly why: string;
+  /** Its device does not answer, and may later. */
+  readonly away: boolean;
 }
 
 interface Enrolled {
@@ -50,7 +52,8 @@ export const ACCEPT = 'holdfast unseal -accept=rolled-back';
 
 const agrees = ({ stored, found }: CounterFinding): boolean => stored !== undefined && found === BigInt(stored);
 
-function sentenceOf({ kind, stored, found, why }: CounterFinding): string {
+/** What disagrees, in words. */
+export function disagreement({ kind, stored, found, why }: CounterFinding): string {
   if (stored === undefined) return `the store does not count by the ${kind} counter that it lists`;
   if (found === undefined) return `the ${kind} counter cannot be read (${why})`;
   return `the ${kind} counter is at ${found} and the store at ${stored}`;
@@ -60,7 +63,7 @@ function sentenceOf({ kind, stored, found, why }: CounterFinding): string {
 export function refuse(findings: readonly CounterFinding[]): never {
   const what = findings
     .filter((one) => !agrees(one))
-    .map(sentenceOf)
+    .map(disagreement)
     .join('; ');
   throw rolledBack(
     `${what}. Put the newest disk and its device back and unseal again; if they are lost, the recovery quorum opens the box as it is: ${ACCEPT}`,
@@ -104,7 +107,14 @@ export class Counters implements Counting {
       const unknown = Object.entries(counts)
         .filter(([id]) => !records.some((record) => record.id === id))
         .map(([id, stored]): CounterFinding => {
-          return { id, kind: 'enrolled', stored, found: undefined, why: 'the store does not say where it lies' };
+          return {
+            id,
+            kind: 'enrolled',
+            stored,
+            found: undefined,
+            why: 'the store does not say where it lies',
+            away: false,
+          };
         });
       const read: CounterFinding[] = [];
       for (const one of this.#enrolled) read.push(await this.#settle(one));
@@ -267,6 +277,7 @@ export class Counters implements Counting {
     const { id, kind } = record;
     const stored = this.#parts.freshness.counts[id];
     let found: bigint | undefined;
+    let away = false;
     let why = `no ${kind} device is configured here: see the settings seal.${kind}`;
     try {
       found = known ?? (await counter?.read());
@@ -275,10 +286,11 @@ export class Counters implements Counting {
       if (!isFault(error)) throw error;
       found = undefined;
       why = error.message;
+      away = error.retry === 'backoff';
     }
-    const finding = { id, kind, stored, found, why };
+    const finding = { id, kind, stored, found, why, away };
     if (agrees(finding)) this.#away.delete(id);
-    else this.#away.set(id, sentenceOf(finding));
+    else this.#away.set(id, disagreement(finding));
     return finding;
   }
 
@@ -291,7 +303,7 @@ export class Counters implements Counting {
     if (wrong === undefined) return findings;
     throw new Fault(
       'counter.unavailable',
-      `${sentenceOf(wrong)}: nothing was changed. Bring the device back and try again; see holdfast operator diagnose`,
+      `${disagreement(wrong)}: nothing was changed. Bring the device back and try again; see holdfast operator diagnose`,
     );
   }
 
@@ -345,7 +357,7 @@ export class Counters implements Counting {
     if (wrong === undefined) return;
     throw new Fault(
       'counter.unavailable',
-      `the change is made, but not counted yet: ${sentenceOf(wrong)}. It is counted when the device is back; until then an old disk may bring back what was before it`,
+      `the change is made, but not counted yet: ${disagreement(wrong)}. It is counted when the device is back; until then an old disk may bring back what was before it`,
     );
   }
 

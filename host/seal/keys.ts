@@ -74,6 +74,8 @@ interface Ring {
   readonly newRoot?: boolean;
   /** What else the same commit writes. */
   readonly more?: readonly Put[];
+  /** With a new root: the box is another appliance from then on. */
+  readonly applianceId?: Uint8Array;
 }
 
 export class KeyChanges {
@@ -239,6 +241,16 @@ export class KeyChanges {
     }
   }
 
+  /**
+   * A new root under a new appliance id; slots stay as they are, and so does what they were made under. The log is stopped
+   * and nobody is let in.
+   *
+   * @returns the slots, which wrap the new root
+   */
+  becomeAnother(slots: readonly SlotRow[], applianceId: Uint8Array): Promise<readonly SlotRow[]> {
+    return this.#parts.counters.changeKeys((more) => this.#commit({ slots }, { newRoot: true, applianceId }, more));
+  }
+
   #checkAllowed(kind: SlotKind): void {
     if (this.#parts.allowed.includes(kind)) return;
     throw new Fault('slot.refused', `slots of kind ${kind} are not allowed here (seal.allowed)`);
@@ -270,8 +282,8 @@ export class KeyChanges {
 
   /** Stages a ring, wraps its root to every slot, and commits both with the freshness row. */
   async #commit(
-    holder: KeyHolder,
-    { slots, newEpoch = false, newRoot = false, more = [] }: Ring,
+    holder: Pick<KeyHolder, 'slots'>,
+    { slots, newEpoch = false, newRoot = false, more = [], applianceId }: Ring,
     counted: readonly Put[],
   ): Promise<readonly SlotRow[]> {
     const { core, store, freshness, clock, beat } = this.#parts;
@@ -281,7 +293,10 @@ export class KeyChanges {
     const kept = slots?.kept ?? holder.slots;
     const { rootGeneration } = core.keyringInfo();
     const ring = Buffer.from(
-      core.stageKeyring({ slots: encodeSlotList(kept), newEpoch, newRoot, nowMs: clock.wallMs() }),
+      core.stageKeyring({
+        ...{ slots: encodeSlotList(kept), newEpoch, newRoot, nowMs: clock.wallMs() },
+        ...(applianceId === undefined ? {} : { applianceId }),
+      }),
     );
     let rows: readonly SlotRow[];
     try {

@@ -23,7 +23,7 @@ export function boxLog(parts: BoxLogParts): LogLifecycle {
   const { audit, folder, core, store, lease, trouble } = parts;
   const row = new JobRow(core, lease, 'audit');
   return {
-    async start({ applianceId, known, onCheckpoint, first }) {
+    async start({ applianceId, known, onCheckpoint, first, was }) {
       const start: AuditStart = {
         applianceId,
         known,
@@ -36,6 +36,10 @@ export function boxLog(parts: BoxLogParts): LogLifecycle {
           save: (state) => store.commit({ puts: [row.put(state)] }),
         },
       };
+      if (was !== undefined) {
+        await audit.archive(start, 'a person said that this box lives, among copies of it', was);
+        return;
+      }
       const { repaired } = await audit.start(start).catch((error: unknown) => {
         // Only the quorum's word puts a log aside that does not agree with what the store knows of it.
         if (first === undefined || !isFault(error, 'audit.corrupt')) throw error;

@@ -60,6 +60,18 @@ export class Openers {
     );
   }
 
+  /** The slot that a person names to open the box by. @throws Fault `route.absent`, `input.invalid` */
+  named(slots: readonly SlotRow[], id: string): { readonly slot: SlotRow; readonly adapter: SealSlot } {
+    const slot = findSlot(slots, id);
+    const { kind } = slot.header;
+    const adapter = this.adapterOf(kind);
+    if (kind === 'shamir')
+      throw new Fault('input.invalid', 'this slot opens by its shares: give them to `holdfast unseal`');
+    if (adapter === undefined)
+      throw new Fault('input.invalid', `slots of kind ${kind} are not configured here: see the settings seal.*`);
+    return { slot, adapter };
+  }
+
   worked(slot: Pick<SlotRow, 'header'>): void {
     this.#troubles.delete(idOf(slot));
   }

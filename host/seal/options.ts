@@ -3,6 +3,7 @@ import type { Core } from '../../core/types.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LeaseTimeKeeper } from '../ports/lease-time.ts';
 import type { LockoutDevice } from '../ports/lockout.ts';
+import type { Machine } from '../ports/machine.ts';
 import type { Random } from '../ports/random.ts';
 import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import type { Store } from '../ports/store.ts';
@@ -30,6 +31,8 @@ export interface LogLifecycle {
     readonly known: { readonly size: number; readonly root: Uint8Array } | undefined;
     /** The first leaf that is written: the recovery quorum's override. With it, a log that disagrees is put aside. */
     readonly first?: { readonly event: string; readonly data: ValueMap } | undefined;
+    /** The appliance that this log was of: it is put aside, and a new one begins under a new key and origin. */
+    readonly was?: Uint8Array | undefined;
     readonly onCheckpoint: (size: number, root: Uint8Array) => Promise<void>;
   }): Promise<void>;
   /** Writes a leaf of the box itself; one that is told while the log is stopped is kept and written first after the start. */
@@ -62,6 +65,7 @@ export interface ApplianceOptions {
   readonly lockout?: LockoutDevice;
   /** Kinds that a new box gets beside its shares (`seal.initial`); absent: a key file. */
   readonly initial?: readonly SlotKind[];
+  readonly machine: Machine;
   readonly heartbeatMs: number;
   /** How long a request may hold a row that it sealed before a rotation, milliseconds. */
   readonly settleMs: number;

@@ -44,6 +44,17 @@ export function weakest(slots: readonly SlotRow[]): SlotKind | undefined {
   return WEAKEST_FIRST.find((kind) => slots.some((slot) => slot.header.kind === kind));
 }
 
+/** What seal-status says of the slots: what opens the box by itself, if anything, and the recovery quorum. */
+export function shapeOf(slots: readonly SlotRow[]): {
+  readonly type: SlotKind;
+  readonly t: number;
+  readonly n: number;
+} {
+  const recovery = slots.find(({ header }) => header.kind === 'shamir')?.header;
+  const type = slots.find(({ header }) => header.kind !== 'shamir')?.header.kind ?? 'shamir';
+  return { type, t: recovery?.threshold ?? 0, n: recovery?.shares ?? 0 };
+}
+
 /** What a slot is before the root key is wrapped to it. */
 export type SlotKey = Pick<SlotRow, 'header' | 'headerBytes' | 'blob'>;
 

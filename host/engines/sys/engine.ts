@@ -16,6 +16,7 @@ import type { Wrapping } from '../../tokens/wrapping.ts';
 import { auditOperations } from './audit.ts';
 import { keyOperations } from './keys.ts';
 import { leaseOperations } from './leases.ts';
+import { livesOperations } from './lives.ts';
 import { MountOperations } from './mounts.ts';
 import { passwordOperations } from './passwords.ts';
 import { capabilityOperations, policyOperations } from './policies.ts';
@@ -117,6 +118,7 @@ export function systemEngine(parts: SystemParts): Engine {
     help: 'The box itself: mounts, policies, capabilities, wrapping, the audit log.',
     operations: [
       ...ownOperations(parts),
+      ...livesOperations(parts.appliance),
       ...keyOperations({ keys: () => parts.appliance().keyService, ceremonies: parts.ceremonies }),
       ...new MountOperations(parts.mounts, parts.core).rows(),
       ...policyOperations(parts.policies),

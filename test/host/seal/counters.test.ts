@@ -262,6 +262,23 @@ describe('at an unseal', () => {
     await rolledBack(it, sentence);
   });
 
+  test('one that is away at the start is asked again, and opens the box when it is back', async () => {
+    const it = await counted();
+    it.device.pulled = true;
+    await rolledBack(it, 'the device was pulled');
+    it.device.pulled = false;
+    await it.machine.clock.pass(60_000);
+    for (let turn = 0; it.machine.box.status().sealed && turn < 2000; turn++)
+      await new Promise((resolve) => setImmediate(resolve));
+    expect(it.machine.box.status()).toMatchObject({ sealed: false, reasons: [] });
+    it.device.only.count += 2n;
+    await rolledBack(it, 'the tpm2 counter is at');
+    it.device.only.count -= 2n;
+    await it.machine.clock.pass(60_000);
+    for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(it.machine.box.status().sealed).toBe(true);
+  });
+
   test('one whose device is not configured any more is behind', async () => {
     const it = await counted();
     it.machine.devices.length = 0;

@@ -6,6 +6,7 @@ import { afterAll } from 'vitest';
 import { type Core, loadCore } from '../../../core/index.ts';
 import type { Clock } from '../../../host/ports/clock.ts';
 import type { CounterDevice } from '../../../host/ports/counter.ts';
+import type { MachineFact } from '../../../host/ports/machine.ts';
 import type { SealSlot } from '../../../host/ports/seal-slot.ts';
 import { type Batch, type Expectation, type Put, type Store, TABLES, type Table } from '../../../host/ports/store.ts';
 import { Box } from '../../../host/seal/appliance.ts';
@@ -83,8 +84,13 @@ export class Machine {
   readonly devices: CounterDevice[] = [];
   /** Kinds that keep one as if a slot of theirs opened the box. */
   readonly counted: string[] = [];
+  /** What the machine is known by. */
+  facts: MachineFact[] = [{ name: 'machine-id', digest: '11' }];
   /** The first leaf that the box asked for at its last start. */
   first: unknown;
+  /** The appliance whose log was begun last, and the one whose log was put aside for it. */
+  logOf = '';
+  wasLogOf = '';
   /** Run around each commit: throw where the power goes. */
   beforeCommit: () => void = () => undefined;
   afterCommit: () => void = () => undefined;
@@ -188,8 +194,10 @@ export class Machine {
       store: cutStore,
       random: systemRandom,
       log: {
-        start: async ({ first }) => {
+        start: async ({ first, was, applianceId }) => {
           this.first = first;
+          this.logOf = Buffer.from(applianceId).toString('hex');
+          this.wasLogOf = was === undefined ? '' : Buffer.from(was).toString('hex');
           this.events.push('log.start');
         },
         note: (event) => void this.notes.push(event),
@@ -210,6 +218,7 @@ export class Machine {
       allowed: ['shamir', 'keyfile', ...this.hardware.map(({ kind }) => kind)],
       shamir: (threshold, shares) => this.shamir(threshold, shares),
       automatic: [...this.hardware, this.keyfileSlot()],
+      machine: () => this.facts,
       heartbeatMs: 60_000,
       settleMs: 0,
       reasons: () => [],

@@ -47,6 +47,7 @@ async function start(data: string) {
     allowed: ['shamir', 'keyfile'],
     shamir: (threshold, shares) => new ShamirSlot({ core, random: systemRandom, threshold, shares }),
     automatic: [new KeyfileSlot({ path: join(scratch, 'keyfile'), random: systemRandom, files })],
+    machine: () => [],
     heartbeatMs: 60_000,
     settleMs: 0,
     reasons: () => audit.reasons,

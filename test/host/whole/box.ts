@@ -91,6 +91,7 @@ export async function assemble(
     allowed: ['shamir', 'keyfile'],
     shamir: (threshold, shares) => new ShamirSlot({ core, random: systemRandom, threshold, shares }),
     automatic: [new KeyfileSlot({ path: keyfile, random: systemRandom, files })],
+    machine: () => [],
     heartbeatMs: 60_000,
     settleMs: 0,
     reasons: () => [...audit.reasons, ...services.leases.reasons()],
