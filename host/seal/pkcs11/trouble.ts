@@ -32,19 +32,19 @@ const SENTENCES: Readonly<Record<Trouble | Found, readonly [FaultCode, string]>>
   ],
   'pin-refused': [
     'slot.refused',
-    'the token refused the PIN, which is not tried again by itself: correct the file in seal.pkcs11.pinFile, then unseal this slot once with the PIN',
+    'the token refused the PIN, which is not tried again by itself: correct the file in seal.pkcs11.pinFile, then open the slot once by it: `holdfast unseal -slot=pkcs11 -pin`',
   ],
   'pin-marked': [
     'slot.refused',
-    'a PIN was refused before, or attempts were cut short, so it is not tried by itself: correct the file in seal.pkcs11.pinFile, then unseal this slot once with the PIN',
+    'a PIN was refused before, or attempts were cut short, so it is not tried by itself: correct the file in seal.pkcs11.pinFile, then open the slot once by it: `holdfast unseal -slot=pkcs11 -pin`',
   ],
   'pin-low': [
     'slot.refused',
-    'the token counts a wrong PIN, so none is tried by itself: check the file in seal.pkcs11.pinFile, then unseal this slot once with the PIN',
+    'the token counts a wrong PIN, so none is tried by itself: check the file in seal.pkcs11.pinFile, then open the slot once by it: `holdfast unseal -slot=pkcs11 -pin`',
   ],
   'pin-final': [
     'slot.refused',
-    'one more wrong PIN locks the token, so none is tried by itself: be sure of the PIN, then unseal this slot once with it',
+    'one more wrong PIN locks the token, so none is tried by itself: be sure of the PIN, then open the slot once by it: `holdfast unseal -slot=pkcs11 -pin`',
   ],
   'pin-locked': [
     'slot.refused',
@@ -53,7 +53,7 @@ const SENTENCES: Readonly<Record<Trouble | Found, readonly [FaultCode, string]>>
   'pin-unset': ['slot.refused', 'the token has no user PIN yet: set one with the tools of its maker'],
   'pin-absent': [
     'slot.refused',
-    'the token asks for a PIN: name its file in seal.pkcs11.pinFile, or unseal with the PIN',
+    'the token asks for a PIN: name its file in seal.pkcs11.pinFile, or offer the PIN (-pin)',
   ],
   'key-absent': [
     'slot.unavailable',

@@ -296,7 +296,7 @@ export class TpmSlot implements SealSlot {
 }
 
 const MARKED =
-  'the PIN in seal.tpm2.pinFile was refused before, so it is not tried by itself: correct the file, then unseal this slot once with the PIN';
+  'the PIN in seal.tpm2.pinFile was refused before, so it is not tried by itself: correct the file, then open the slot once by it: `holdfast unseal -slot=tpm2 -pin`';
 
 /** The TPM counted it: whatever else was refused says nothing of the PIN. */
 function isWrongPin(fault: Fault): boolean {
