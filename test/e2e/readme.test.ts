@@ -7,8 +7,8 @@ import { Home, type RunningServer } from './server.ts';
 /** The shell lines of the README, run as they are written; only the port is this run's own. */
 const blocks = [...readFileSync('README.md', 'utf8').matchAll(/```sh\n([\s\S]*?)```/g)]
   .map(([, text = '']) => text.trim())
-  // Needs a database server: readme-database.test.ts.
-  .filter((text) => !text.includes('psql'));
+  // Need a database server, a TPM, an HSM: readme-database.test.ts, readme-slots.test.ts.
+  .filter((text) => !/psql|softtpm|softhsm/.test(text));
 
 const home = new Home();
 let server: RunningServer;

@@ -3,7 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { SERVER_USAGE } from '../../host/config.ts';
 
 const UNIT = 'firmware-config/systemd/holdfast.service';
 /** systemd's own scale, 0 (nothing to reach) to 10. */
@@ -59,6 +61,32 @@ describe('the systemd unit', () => {
     ).toContain('ProtectEverything');
   });
 
+  test.each(['hsm.conf', 'network.conf'])('with %s says nothing unknown, and reaches hardly more', (name) => {
+    const dropIn = readFileSync(`firmware-config/systemd/${name}`, 'utf8');
+    const both = changed((text) => `${present(text)}\n${dropIn}`);
+    expect(analyze('verify', both)).toEqual({ status: 0, text: '' });
+    expect(exposure(both)).toBeLessThanOrEqual(EXPOSURE_MAX);
+  });
+
+  test('begins as a hardware profile that the program has, and with no PIN in it', () => {
+    const profile = /^Environment=HOLDFAST_PROFILE=(\S+)$/m;
+    const unit = readFileSync(UNIT, 'utf8');
+    const hsm = readFileSync('firmware-config/systemd/hsm.conf', 'utf8');
+    expect([profile.exec(unit)?.[1], profile.exec(hsm)?.[1]]).toEqual(['edge-tpm', 'onprem-hsm']);
+    for (const text of [unit, hsm]) {
+      const variables = [...text.matchAll(/HOLDFAST_[A-Z0-9_]+(?==)/g)].map(([name]) => name);
+      for (const name of variables) expect([name, SERVER_USAGE.includes(name)]).toEqual([name, true]);
+    }
+    expect(hsm).toMatch(/^LoadCredential=pin:/m);
+    expect(hsm).toMatch(/^Environment=HOLDFAST_PKCS11_PIN_FILE=%d\/pin$/m);
+  });
+
+  test('reaches one device: the resource manager of the TPM', () => {
+    const text = readFileSync(UNIT, 'utf8');
+    expect(text).toMatch(/^DevicePolicy=closed$/m);
+    expect([...text.matchAll(/^DeviceAllow=(.*)$/gm)].map(([, device]) => device)).toEqual(['/dev/tpmrm0 rw']);
+  });
+
   test('writes no key to a disk', () => {
     const text = readFileSync(UNIT, 'utf8');
     expect(text).toMatch(/^LimitCORE=0$/m);
@@ -88,6 +116,19 @@ describe('what is installed beside it', () => {
     } finally {
       rmSync(root, { recursive: true, force: true });
     }
+  });
+
+  test('the rule of polkit lets the service’s user at readers and cards, and nobody at anything else', () => {
+    type Rule = (action: { id: string }, subject: { user: string }) => unknown;
+    const rules: Rule[] = [];
+    const polkit = { Result: { YES: 'yes' }, addRule: (rule: Rule) => rules.push(rule) };
+    runInNewContext(readFileSync('firmware-config/polkit/60-holdfast.rules', 'utf8'), { polkit });
+    const ask = (id: string, user: string): unknown => rules.map((rule) => rule({ id }, { user }));
+    for (const id of ['org.debian.pcsc-lite.access_pcsc', 'org.debian.pcsc-lite.access_card']) {
+      expect(ask(id, 'holdfast')).toEqual(['yes']);
+      expect(ask(id, 'somebody')).toEqual([undefined]);
+    }
+    expect(ask('org.freedesktop.systemd1.manage-units', 'holdfast')).toEqual([undefined]);
   });
 
   test('the rule gives the TPM to the service by name and changes nobody else', () => {
