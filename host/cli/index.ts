@@ -4,6 +4,7 @@ import type { Box, Command } from './command.ts';
 import { audit } from './commands/audit.ts';
 import { generic } from './commands/generic.ts';
 import { kv } from './commands/kv.ts';
+import { lease } from './commands/lease.ts';
 import { operate } from './commands/operate.ts';
 import { operator } from './commands/operator.ts';
 import { policy } from './commands/policy.ts';
@@ -24,6 +25,7 @@ const COMMANDS: readonly Command[] = [
   ...token,
   ...policy,
   ...secrets,
+  ...lease,
   ...kv,
   ...generic,
   ...audit,

@@ -57,7 +57,8 @@ async function main(): Promise<void> {
   const unread = await lost(SAMPLE);
   const revoked = [await status('write', 'auth/token/revoke', { token: 'token-a' })];
   // No credential is made, whatever the server would do; those that are there can be ended.
-  const issued = [await status('read', 'fake/creds/r')];
+  const large = { pad: VALUE };
+  const issued = [await status('read', 'fake/creds/r', large)];
   const logins = [server.logins.size];
   const end = async (lease: string | undefined): Promise<void> => {
     revoked.push(await status('write', 'sys/leases/revoke', { lease_id: lease ?? '' }));
@@ -74,7 +75,7 @@ async function main(): Promise<void> {
   const erase = [await status('write', 'sys/rotate', { erase: true })];
   execFileSync('mount', ['-o', 'remount,size=96m', disk]);
   const again = await write(WRITES_MAX + 1);
-  issued.push(await status('read', 'fake/creds/r'));
+  issued.push(await status('read', 'fake/creds/r', large));
   await end(leases[2]);
   erase.push(await status('write', 'sys/rotate', { erase: true }));
   while (current.box.keys.progress.erase !== 'none') await new Promise((resolve) => setTimeout(resolve, 5));

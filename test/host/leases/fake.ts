@@ -79,6 +79,7 @@ const FIELDS = {
   renewable: { type: 'bool', description: 'Whether the lease is.' },
   backend: { type: 'string', description: 'Name of the server.' },
   name: { type: 'string', description: 'A chosen name.' },
+  pad: { type: 'string', description: 'What makes the row that undoes it larger.' },
 } as const;
 
 /** @param batchMax  what the fake ends in one call */
@@ -95,7 +96,7 @@ export function fakeEngine(server: FakeServer, batchMax = 50) {
         maxTtl: Number(fields['max_ttl'] ?? 0),
         renewable: fields['renewable'] !== false,
         backend,
-        undo: { name },
+        undo: fields['pad'] === undefined ? { name } : { name, pad: fields['pad'] },
         create: async ({ expireWallMs }) => {
           server.calls.push({ call: 'create', names: [name], backend });
           await server.before('create', [name]);
