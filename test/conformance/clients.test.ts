@@ -166,6 +166,11 @@ describe('node-vault', () => {
       mount_point: 'secret',
       versions: [1],
     });
+    // Of no lease here: with leases they are driven in test/host/leases/client.test.ts.
+    await run('revoke', { lease_id: 'nothere/x' });
+    await run('revokePrefix', { path_prefix: 'nothere' });
+    await expect(run('renew', { lease_id: 'nothere/x' })).rejects.toThrow('lease not found');
+    passed.add('renew');
     account('node-vault', commands, passed);
   });
 });

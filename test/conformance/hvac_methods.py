@@ -47,6 +47,15 @@ def done(name, condition):
     passed.append(name)
 
 
+def refused(call, words):
+    """Whether the server refuses a call with these words."""
+    try:
+        call()
+    except hvac.exceptions.VaultError as error:
+        return words in str(error)
+    return False
+
+
 sys_ = client.sys
 done("sys.is_initialized", sys_.is_initialized())
 done("sys.is_sealed", not sys_.is_sealed())
@@ -228,6 +237,19 @@ def root_token(start, give, status):
     token = bytes(a ^ b for a, b in zip(pad, PAD.encode())).decode()
     return hvac.Client(url=empty_url, token=token).auth.token.lookup_self()["data"]["policies"] == ["root"]
 
+
+# Of no lease here: with leases they are driven in test/host/leases/client.test.ts.
+done("sys.read_lease", refused(lambda: sys_.read_lease("nothere/x"), "invalid lease"))
+done("sys.renew_lease", refused(lambda: sys_.renew_lease("nothere/x", increment=60), "lease not found"))
+done("sys.list_leases", refused(lambda: sys_.list_leases("nothere"), ""))
+done("sys.revoke_lease", sys_.revoke_lease("nothere/x").status_code == 204)
+done("sys.revoke_prefix", sys_.revoke_prefix("nothere").status_code == 204)
+done("sys.revoke_force", sys_.revoke_force("nothere").status_code == 204)
+done("client.read_lease", refused(lambda: client.read_lease("nothere/x"), "invalid lease"))
+done("client.renew_secret", refused(lambda: client.renew_secret("nothere/x"), "lease not found"))
+done("client.revoke_secret", client.revoke_secret("nothere/x").status_code == 204)
+client.revoke_secret_prefix("nothere")
+done("client.revoke_secret_prefix", True)
 
 done("sys.generate_root", root_token(lambda: empty.sys.start_root_token_generation(otp=PAD), empty.sys.generate_root, empty.sys.read_root_generation_progress))
 done("sys.start_root_token_generation", True)
