@@ -154,14 +154,17 @@ export class Ending {
     const items = found.map(({ undo }) => undo);
     const outcomes = await this.#steps.outside(`${kind}.end`, () => call((context) => backend.end(context, items)));
     const done = items.filter((_, index) => outcomes[index]?.done === true);
-    if (done.length === 0) return [...outcomes];
+    // Where none was ended this tells a server that does not answer (it throws: all of it waits) from one that refuses each.
+    const asked = done.length === 0 ? items : done;
     const remains = await this.#steps.outside(`${kind}.confirm`, () =>
-      call((context) => backend.remains(context, done)),
+      call((context) => backend.remains(context, asked)),
     );
-    const there = new Set(done.filter((_, index) => remains[index] !== false));
-    return items.map((item, index) => {
-      if (there.has(item)) return { done: false, fault: 'the backend says that it ended it, and still has it' };
-      return outcomes[index] ?? { done: false, fault: 'the backend gave no outcome' };
+    const gone = new Set(asked.filter((_, index) => remains[index] === false));
+    return items.map((item, index): Ended => {
+      if (gone.has(item)) return { done: true };
+      const outcome = outcomes[index];
+      if (outcome?.done === true) return { done: false, fault: 'the backend says that it ended it, and still has it' };
+      return outcome ?? { done: false, fault: 'the backend gave no outcome' };
     });
   }
 

@@ -122,6 +122,11 @@ export class Lanes {
     );
   }
 
+  /** What was refused one by one, in this life of the box and up to a limit: how many, and why the newest. */
+  get refused(): { readonly count: number; readonly fault: string } {
+    return { count: this.#faults.size, fault: [...this.#faults.values()].at(-1) ?? '' };
+  }
+
   /** Why ending it failed last, in this life of the box; a whole backend's failure is one of everything in its lane. */
   faultOf(lane: Uint8Array, entry: Uint8Array): string | undefined {
     const own = this.#faults.get(name(entry));
@@ -242,6 +247,7 @@ export class Lanes {
     lane.where = batch.where ?? lane.where;
     const failed = await batch.run();
     if (batch.where !== undefined) lane.failures = 0;
+    for (const key of keys) this.#faults.delete(name(rows.parseQueueKey(key).entry));
     for (const { entry, fault } of failed) this.#remember(entry, fault);
   }
 

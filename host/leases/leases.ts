@@ -259,11 +259,14 @@ export class Leases implements LeasesPort {
     return this.#lanes.troubles.length;
   }
 
-  /** Sentences for health: backends whose credentials cannot be ended now. */
+  /** Sentences for health: backends whose credentials cannot be ended now, and credentials that they refuse to end. */
   reasons(): string[] {
-    return this.#lanes.troubles.map(
+    const { count, fault } = this.#lanes.refused;
+    const refused = `${count} credentials could not be ended yet (\`holdfast lease stuck\`), the newest because: ${fault}`;
+    const backends = this.#lanes.troubles.map(
       ({ mount, backend, fault, failures }) =>
         `credentials of ${mount} at ${backend} cannot be ended (${failures} attempts): ${fault}`,
     );
+    return count === 0 ? backends : [...backends, refused];
   }
 }

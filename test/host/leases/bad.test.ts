@@ -154,12 +154,30 @@ describe('while credentials end', () => {
     const answer = await box.send('write', 'sys/leases/revoke-prefix/fake/creds/r');
     expect(refusal(answer)).toEqual([502, expect.stringContaining('role owns objects')]);
     await box.until(() => box.server.logins.size === 1);
+    expect(box.box.status().reasons.join()).toContain('1 credentials could not be ended yet');
     const count = await box.ok('read', 'sys/leases/count', { type: 'irrevocable' });
     expect(count.data).toMatchObject({ lease_count: 1 });
     box.server.refused.clear();
     // Whoever asks again does not wait for the time of the next attempt.
     await box.ok('write', 'sys/leases/revoke', { lease_id: made[2]?.id ?? '' });
     expect(box.server.names()).toEqual([]);
+    expect(box.box.status().reasons).toEqual([]);
+  });
+
+  test('a server that answers for each that it cannot be reached is one dead server, not many stuck leases', async () => {
+    const made = [];
+    for (let i = 0; i < 6; i++) made.push(await box.creds('r'));
+    for (const { name } of made) box.server.refused.set(name, 'no route to the host');
+    box.server.before = (call) => {
+      if (call === 'remains') throw new Fault('database.unreachable', 'no route to the host');
+    };
+    await box.send('write', 'sys/leases/revoke-prefix/fake/creds/r', { sync: false });
+    await box.until(() => box.box.status().reasons.join().includes('credentials of fake/ at one cannot be ended'));
+    expect(box.server.calls.filter(({ call }) => call === 'end').length).toBeLessThan(3);
+    box.server.before = () => {};
+    box.server.refused.clear();
+    expect(await box.settled(5000)).toEqual([]);
+    expect(box.box.status().reasons).toEqual([]);
   });
 
   test('one that fails every call that it is in does not keep the others', async () => {
@@ -172,8 +190,9 @@ describe('while credentials end', () => {
     await box.send('write', 'sys/leases/revoke-prefix/fake/creds/r', { sync: false });
     await box.until(() => box.rows('Q') === 1, 2000);
     expect(box.server.names()).toEqual([poison]);
+    await box.until(async () => (await box.ok('read', 'sys/leases')).data?.['lease_count'] === 1, 2000);
     const stuck = await box.ok('read', 'sys/leases');
-    expect(stuck.data).toMatchObject({ lease_count: 1, leases: [{ error: 'internal error' }] });
+    expect(stuck.data).toMatchObject({ leases: [{ error: 'internal error' }] });
     box.server.before = () => {};
     expect(await box.settled(60_000)).toEqual([]);
   });

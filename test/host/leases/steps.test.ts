@@ -12,7 +12,10 @@ type When = 'before' | 'after';
 
 /** Everything that leases do to the store and to backends has a name in the table: nothing else in the room does it. */
 test('nothing in host/leases commits or calls a backend but through a named step', () => {
-  const files = readdirSync('host/leases').map((name) => [name, readFileSync(`host/leases/${name}`, 'utf8')] as const);
+  // Those two are the queue of whatever is due, of any kind: they commit for engines, and no lease.
+  const queue = ['expiry.ts', 'record-due.ts'];
+  const names = readdirSync('host/leases').filter((name) => !queue.includes(name));
+  const files = names.map((name) => [name, readFileSync(`host/leases/${name}`, 'utf8')] as const);
   const outside = /\b(?:barrier|store)\.commit\(|\bview\.update\(|#barrier\.commit\(/;
   const backend = /\b(?:backend|server)\.(end|remains|renew|strangers)\(|wanted\.create\(/g;
   const used = new Set<string>();
