@@ -32,6 +32,52 @@ async function opensNothing(got: Got): Promise<void> {
   expect([read.status, read.text]).toEqual([403, expect.stringContaining('permission denied')]);
 }
 
+describe('a batch token of a root token', () => {
+  let batch = '';
+  beforeAll(async () => {
+    // The parent is known to the box: what it keeps of the parent is at hand when the child comes.
+    await box.must('GET', 'auth/token/lookup-self');
+    const body = { type: 'batch', policies: ['weak', 'default'], ttl: '1h' };
+    batch = String(authOf(await box.must('POST', 'auth/token/create', { body }))['client_token']);
+    await box.must('GET', 'auth/token/lookup-self');
+  });
+
+  test('is itself and not its parent, and its leaves say so', async () => {
+    const self = await box.must('GET', 'auth/token/lookup-self', { token: batch });
+    expect(dataOf(self)).toMatchObject({ type: 'batch', policies: ['default', 'weak'] });
+    const size = Number(dataOf(await box.must('GET', 'sys/audit-log/size'))['size']);
+    const log = await box.must('GET', `sys/audit-log/entries?from=${size - 8}&to=${size}`);
+    const own = log.text.split('\n').filter((line) => line.includes('"path":"auth/token/lookup-self"'));
+    expect(own.at(-1)).toContain('"token_policies":["default","weak"]');
+    expect(own.at(-1)).toContain('"token_type":"batch"');
+  });
+
+  test('makes no token, of its own or of its parent’s policies', async () => {
+    for (const [target, body] of [
+      ['auth/token/create', {}],
+      ['auth/token/create', { policies: ['root'] }],
+      ['auth/token/create', { policies: ['weak'] }],
+      ['auth/token/create', { type: 'batch' }],
+    ] as const) {
+      const got = await box.ask('POST', target, { token: batch, body });
+      expect([body, got.status, got.json['errors']]).toEqual([body, 400, ['batch tokens cannot create more tokens']]);
+    }
+  });
+
+  test('has no cubbyhole, not its parent’s either', async () => {
+    await box.must('POST', 'cubbyhole/mine', { body: { a: 1 } });
+    const words = ["cubbyhole operations are only supported by 'service' type tokens"];
+    for (const [method, body] of [
+      ['GET', undefined],
+      ['POST', { a: 2 }],
+      ['DELETE', undefined],
+    ] as const) {
+      const got = await box.ask(method, 'cubbyhole/mine', { token: batch, body });
+      expect([method, got.status, got.json['errors']]).toEqual([method, 400, words]);
+    }
+  });
+});
+
 describe('names of policies', () => {
   const ROOTS = [
     ...[

@@ -172,8 +172,8 @@ async function create(
   // A role's own lists bring names too.
   if (role !== undefined) checkNames(policies);
   const isRoot = policies.includes('root');
-  if (isRoot && !token.policies.includes('root'))
-    refuse('root tokens may not be created without parent token being root');
+  // By core's decision on this request, not by what host keeps of the token.
+  if (isRoot && !context.isRoot) refuse('root tokens may not be created without parent token being root');
   const type = typeOf(fields, role);
   if (type === 'batch') checkBatch(fields, policies);
   const id = ownId(context);
