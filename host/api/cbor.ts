@@ -1,5 +1,5 @@
 /** CBOR as the API takes it (RFC 8949), held to what JSON is held to: well-formed texts, no name twice, bounds. */
-import { type DecodeOptions, decode, Tokenizer, Type } from 'cborg';
+import { type DecodeOptions, decode, encode, Tokenizer, Type } from 'cborg';
 import { Fault } from '../fault.ts';
 import type { Value } from '../ports/value.ts';
 
@@ -41,6 +41,25 @@ export function parseCbor(bytes: Uint8Array): Value {
     return refuse('it is not well-formed');
   }
   return new Objects().of(value, 0);
+}
+
+/**
+ * An answer in deterministic CBOR (RFC 8949 section 4.2): what is bytes here stays bytes, integers keep all their digits.
+ * Undefined members are left out, as JSON leaves them out.
+ */
+export function encodeCbor(value: unknown): Uint8Array {
+  return encode(present(value));
+}
+
+function present(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value ?? null;
+  if (Array.isArray(value)) return value.map(present);
+  // A map: assigning keys to an object would let `__proto__` change its prototype.
+  return new Map(
+    Object.entries(value)
+      .filter(([, item]) => item !== undefined)
+      .map(([name, item]) => [name, present(item)]),
+  );
 }
 
 /** Maps to objects. */

@@ -1,8 +1,8 @@
 /** What leaves: the Vault envelope, or an answer as it is. */
-import { encode } from 'cborg';
 import { stringifyJson } from '../json.ts';
 import type { Outbound } from '../ports/dispatch.ts';
 import type { Answer, AuthAnswer, WrapInfo } from '../ports/engine.ts';
+import { encodeCbor } from './cbor.ts';
 
 export interface Sent {
   readonly status: number;
@@ -16,7 +16,7 @@ const JSON_TYPE = 'application/json';
 const CBOR_TYPE = 'application/cbor';
 
 function encoded(status: number, value: unknown, cbor: boolean): Sent {
-  if (cbor) return { status, contentType: CBOR_TYPE, body: encode(JSON.parse(stringifyJson(value))) };
+  if (cbor) return { status, contentType: CBOR_TYPE, body: encodeCbor(value) };
   return { status, contentType: JSON_TYPE, body: stringifyJson(value) };
 }
 

@@ -29,9 +29,12 @@ beforeEach(async () => {
 });
 afterAll(() => box.end());
 
+/** This box has no TPM: 503 is what its operations have to say. */
+const isAway = (got: Got): boolean => got.status === 503 && got.text.includes('the TPM cannot be reached');
+
 /** A sentence about what must not be, or undefined. */
 function wrong(got: Got, isRoot: boolean): string | undefined {
-  if (got.status >= 500) return `answered ${got.status}: ${got.text.slice(0, 120)}`;
+  if (got.status >= 500 && !isAway(got)) return `answered ${got.status}: ${got.text.slice(0, 120)}`;
   if (!isRoot && got.text.includes(box.root)) return 'the root token came back';
   if (!isRoot && got.text.includes(SECRET)) return 'the guarded record came out';
   return undefined;

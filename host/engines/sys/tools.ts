@@ -25,7 +25,7 @@ const FIELDS = {
 } as const satisfies Record<string, Field>;
 
 /** The hint of the reference quotes the format in one place and not in the other; clients compare neither. */
-function randomBytes(context: OperationContext, random: Random): { data: { random_bytes: string } } {
+function randomBytes(context: OperationContext, random: Random): { data: { random_bytes: string | Uint8Array } } {
   const source = context.captures['source'];
   if (source !== undefined && !['platform', 'seal', 'all'].includes(source)) {
     throw new Fault(
@@ -44,7 +44,7 @@ function randomBytes(context: OperationContext, random: Random): { data: { rando
       `unsupported encoding format ${JSON.stringify(format)}; must be "hex" or "base64"`,
     );
   }
-  return { data: { random_bytes: Buffer.from(random.bytes(bytes)).toString(format) } };
+  return { data: { random_bytes: inFormat(Buffer.from(random.bytes(bytes)), format) } };
 }
 
 function parseCount(text: string): number {
@@ -62,7 +62,11 @@ function decodeBase64(text: string): Buffer {
   return bytes;
 }
 
-function hash(context: OperationContext): { data: { sum: string } } {
+/** Bytes where base64 is asked for: JSON has no other form for them, CBOR has them as they are. */
+const inFormat = (bytes: Uint8Array, format: 'hex' | 'base64'): string | Uint8Array =>
+  format === 'hex' ? Buffer.from(bytes).toString('hex') : bytes;
+
+function hash(context: OperationContext): { data: { sum: string | Uint8Array } } {
   const name = String(context.captures['urlalgorithm'] ?? context.fields['algorithm'] ?? 'sha2-256');
   const format = String(context.fields['format'] ?? 'hex');
   if (format !== 'hex' && format !== 'base64') {
@@ -71,7 +75,7 @@ function hash(context: OperationContext): { data: { sum: string } } {
   const algorithm = Object.hasOwn(HASHES, name) ? HASHES[name] : undefined;
   if (algorithm === undefined) throw new Fault('input.invalid', `unsupported algorithm ${name}`);
   const input = decodeBase64(String(context.fields['input'] ?? ''));
-  return { data: { sum: createHash(algorithm).update(input).digest(format) } };
+  return { data: { sum: inFormat(createHash(algorithm).update(input).digest(), format) } };
 }
 
 const HASH_FIELDS = {

@@ -1,3 +1,4 @@
+import { decode } from 'cborg';
 import { expect, test } from 'vitest';
 import { send } from '../../../host/api/envelope.ts';
 import { stringifyJson } from '../../../host/json.ts';
@@ -44,4 +45,26 @@ test.each<[string, Value, string]>([
   ['a name like that of a prototype is a name', JSON.parse('{"__proto__":{"x":1}}'), '{"__proto__":{"x":1}}'],
 ])('%s', (_what, value, json) => {
   expect(stringifyJson(value)).toBe(json);
+});
+
+test('in CBOR bytes are bytes, integers keep all their digits, and names stand in the order of RFC 8949', () => {
+  const data = { z: 1, big: 2n ** 64n - 1n, least: -(2n ** 64n), bytes: Buffer.from([1, 2]), a: [null, { b: true }] };
+  const answer: Answer = { data: { ...data, ...JSON.parse('{"__proto__":{"x":1}}') } };
+  const sent = send({ kind: 'answer', requestId: 'id', mountType: 'kv', flat: false, verb: 'read', answer }, true);
+  expect(sent.contentType).toBe('application/cbor');
+  const body = Buffer.from(sent.body as Uint8Array);
+  const back = decode(body, { useMaps: true }) as Map<string, unknown>;
+  const inner = back.get('data') as Map<string, unknown>;
+  expect(inner.get('big')).toBe(2n ** 64n - 1n);
+  expect(inner.get('least')).toBe(-(2n ** 64n));
+  expect(inner.get('bytes')).toEqual(Uint8Array.of(1, 2));
+  expect(inner.get('__proto__')).toEqual(new Map([['x', 1]]));
+  // The integer and the byte string as the RFC has them, not a double and not a text.
+  expect(body.toString('hex')).toContain('636269671bffffffffffffffff');
+  expect(body.toString('hex')).toContain('656279746573420102');
+  for (const names of [[...back.keys()], [...inner.keys()]]) {
+    const encoded = names.map((name) => Buffer.concat([Buffer.of(0x60 + name.length), Buffer.from(name)]));
+    expect(encoded).toEqual(encoded.toSorted(Buffer.compare));
+  }
+  expect(new Set(back.keys())).toEqual(new Set(MEMBERS));
 });
