@@ -8,6 +8,7 @@ import type { ConnectionRecord } from './records.ts';
 
 /** A connection that nobody has used for so long is closed when another one is used. */
 const IDLE_MS = 600_000;
+const CLOSE_MS = 2000;
 
 interface Kept {
   readonly revision: string;
@@ -84,8 +85,9 @@ export class Connections {
     this.#closing = Promise.allSettled([this.#closing, database.close()]);
   }
 
+  /** A server that hangs is not waited for: nothing is kept of it. */
   async close(): Promise<void> {
     for (const key of [...this.#kept.keys()]) this.drop(key);
-    await this.#closing;
+    await Promise.race([this.#closing, this.#clock.sleep(CLOSE_MS)]);
   }
 }

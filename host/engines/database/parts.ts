@@ -1,5 +1,6 @@
 /** What the database engine is made of and with. */
 import type { Barrier } from '../../barrier/barrier.ts';
+import { Fault } from '../../fault.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { DatabaseAdapter } from '../../ports/database.ts';
 import type { MountInfo } from '../../ports/engine.ts';
@@ -44,4 +45,10 @@ export function ownView<T>(barrier: Barrier, mount: MountInfo, work: (view: View
 
 export function boxIdOf(barrier: Barrier): string {
   return Buffer.from(barrier.core.keyringInfo().applianceId).toString('hex').slice(0, BOX_ID_LENGTH);
+}
+
+/** @throws Fault `lease.held` nothing outside may be changed now */
+export function refuseWhileHeld({ held }: DatabaseParts): void {
+  const reason = held();
+  if (reason !== undefined) throw new Fault('lease.held', `no password is changed: ${reason}`);
 }

@@ -10,7 +10,7 @@ import type { View } from '../../ports/view.ts';
 import { Secret } from '../../secret.ts';
 import type { Connections } from './connections.ts';
 import { passwordLogin } from './credentials.ts';
-import { CALL_MS, type DatabaseParts, ownView } from './parts.ts';
+import { CALL_MS, type DatabaseParts, ownView, refuseWhileHeld } from './parts.ts';
 import { type ConnectionRecord, configPath, encodeRecord, readConnection } from './records.ts';
 import type { Steps } from './steps.ts';
 
@@ -68,16 +68,11 @@ export class Roots {
     const record = await ownView(this.#parts.barrier, mount, (view) => this.require(view, name));
     const { pending } = record;
     if (pending === undefined) return record;
-    const database = this.#connections.open(name, record);
-    try {
-      if (await this.#letsIn(database, record.username, pending)) return await this.#adopt(mount, name, pending);
-      if (await this.#letsIn(database, record.username, String(record.settings['password'] ?? ''))) {
-        return await this.#steps.durable('root.drop', () =>
-          this.#change(mount, name, ({ pending: _, ...rest }) => rest),
-        );
-      }
-    } finally {
-      this.#connections.discard(database);
+    // The kept one: a server that does not answer costs those who wait in line a deadline or two, and not one each.
+    const database = this.#connections.use(this.key(mount, name), name, record);
+    if (await this.#letsIn(database, record.username, pending)) return await this.#adopt(mount, name, pending);
+    if (await this.#letsIn(database, record.username, String(record.settings['password'] ?? ''))) {
+      return await this.#steps.durable('root.drop', () => this.#change(mount, name, ({ pending: _, ...rest }) => rest));
     }
     throw new Fault(
       'database.refused',
@@ -85,8 +80,9 @@ export class Roots {
     );
   }
 
-  /** @throws Fault `engine.failed` no such connection, or one without a password of its own */
+  /** @throws Fault `engine.failed` no such connection, or one without a password of its own; `lease.held`; `database.*` */
   async rotate(mount: MountInfo, name: string): Promise<void> {
+    refuseWhileHeld(this.#parts);
     await this.inLine(mount, name, async () => {
       const record = await this.settle(mount, name);
       const lacks = ['username', 'password'].find((setting) => String(record.settings[setting] ?? '') === '');
@@ -94,20 +90,15 @@ export class Roots {
         throw new Fault('engine.failed', `unable to rotate root credentials: no ${lacks} in configuration`);
       const next = await this.#parts.password(record.passwordPolicy);
       await this.#steps.durable('root.pending', () => this.#change(mount, name, (now) => ({ ...now, pending: next })));
-      // Not the kept one: its circuit would count what a rotation meets against others.
-      const database = this.#connections.open(name, record);
-      try {
-        await this.#steps.outside('root.change', () =>
-          database.change(record.username, passwordLogin(next), record.rootStatements, CALL_MS),
+      const database = this.#connections.use(this.key(mount, name), name, record);
+      await this.#steps.outside('root.change', () =>
+        database.change(record.username, passwordLogin(next), record.rootStatements, CALL_MS),
+      );
+      if (!(await this.#letsIn(database, record.username, next))) {
+        throw new Fault(
+          'database.refused',
+          'the database took a new password and does not let the box in by it: both are kept, and tried at the next use',
         );
-        if (!(await this.#letsIn(database, record.username, next))) {
-          throw new Fault(
-            'database.refused',
-            'the database took a new password and does not let the box in by it: both are kept, and tried at the next use',
-          );
-        }
-      } finally {
-        this.#connections.discard(database);
       }
       await this.#adopt(mount, name, next);
     });

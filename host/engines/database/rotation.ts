@@ -9,7 +9,7 @@ import type { MountInfo } from '../../ports/engine.ts';
 import { Secret } from '../../secret.ts';
 import type { Connections } from './connections.ts';
 import { loginOf, makeCredential } from './credentials.ts';
-import { CALL_MS, type DatabaseParts, ownView } from './parts.ts';
+import { CALL_MS, type DatabaseParts, ownView, refuseWhileHeld } from './parts.ts';
 import { type ConnectionRecord, encodeRecord, readStatic, type StaticRecord, staticPath } from './records.ts';
 import type { Roots } from './root.ts';
 import type { Steps } from './steps.ts';
@@ -88,9 +88,10 @@ export class Rotations {
    *
    * @param starting  the role as it is to be, where it is not stored yet
    * @returns the role as it is then
-   * @throws Fault `database.*`
+   * @throws Fault `database.*`; `lease.held`
    */
   async rotate(mount: MountInfo, name: string, starting?: StaticRecord): Promise<StaticRecord> {
+    refuseWhileHeld(this.#parts);
     const stored = await this.read(mount, name);
     const found = stored ?? starting;
     if (found === undefined) throw new Fault('value.absent', `there is no static role ${JSON.stringify(name)}`);
