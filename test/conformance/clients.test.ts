@@ -4,17 +4,32 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { Client } from '@litehex/node-vault';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type DatabaseServer, startServer } from '../databases/servers.ts';
 import { Home, type RunningServer } from '../e2e/server.ts';
 
 /** Unmodified clients of the field. Every public method of theirs is driven, or listed with the reason why not. */
+/** Each client rotates the password of the login that it is given. */
+const LOGINS = [
+  ['for_hvac', 'hvac-password'],
+  ['for_node_vault', 'node-vault-password'],
+  ['ordinary', 'ordinary-password'],
+] as const;
 const home = new Home();
 const homes = [home];
 let server: RunningServer;
+let database: DatabaseServer;
 beforeAll(async () => {
+  database = await startServer('postgresql');
+  for (const [name, password] of LOGINS) {
+    await database.sql(`CREATE ROLE ${name} LOGIN CREATEROLE IN ROLE pg_signal_backend PASSWORD '${password}'`);
+  }
   // The clients take no authority of their own: plain HTTP on loopback for them.
   server = await home.start(['--init', '--tls=off']);
 }, 60_000);
-afterAll(() => Promise.all(homes.map((one) => one.close())));
+afterAll(async () => {
+  await Promise.all(homes.map((one) => one.close()));
+  await database.close();
+});
 
 /** An empty box, not initialised, whose quorum may rekey and make root tokens. */
 async function emptyBox(): Promise<RunningServer> {
@@ -41,13 +56,14 @@ function account(client: string, methods: readonly string[], passed: Iterable<st
 }
 
 describe('hvac', () => {
-  test('every method of its client, and of its system, KV and token classes, is driven or listed', async () => {
+  test('every method of its client, and of its system, KV, token and database classes, is driven or listed', async () => {
     const [empty, second] = [await emptyBox(), await emptyBox()];
     const output = execFileSync(
       '/usr/bin/python3',
       [
         'test/conformance/hvac_methods.py',
         ...[server.address, join(home.config, 'root-token'), empty.address, second.address],
+        ...[database.url(), ...LOGINS[0], 'ordinary'],
       ],
       { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] },
     );
@@ -166,11 +182,34 @@ describe('node-vault', () => {
       mount_point: 'secret',
       versions: [1],
     });
-    // Of no lease here: with leases they are driven in test/host/leases/client.test.ts.
-    await run('revoke', { lease_id: 'nothere/x' });
-    await run('revokePrefix', { path_prefix: 'nothere' });
-    await expect(run('renew', { lease_id: 'nothere/x' })).rejects.toThrow('lease not found');
-    passed.add('renew');
+    await run('mount', { mount_point: 'nvdb', type: 'database' });
+    const [username, password] = LOGINS[1];
+    const connection = {
+      plugin_name: 'postgresql-database-plugin',
+      connection_url: database.url(),
+      username,
+      password,
+    };
+    await vault.write('nvdb/config/c', { ...connection, allowed_roles: 'r' });
+    await vault.write('nvdb/roles/r', { db_name: 'c', default_ttl: '1h' });
+    const issue = async () =>
+      (await run('generateDatabaseCredentials', { databasePath: 'nvdb', name: 'r' })) as {
+        lease_id: string;
+        data: { username: string };
+      };
+    const { lease_id, data } = await issue();
+    const there = async (): Promise<unknown[]> =>
+      (await database.sql('SELECT rolname FROM pg_roles')).map((row) => row['rolname']);
+    expect(await there()).toContain(data.username);
+    expect(await run('renew', { lease_id, increment: 900 })).toMatchObject({ lease_duration: 900 });
+    await run('revoke', { lease_id });
+    const prefixed = await issue();
+    await run('revokePrefix', { path_prefix: 'nvdb/creds/r' });
+    for (let round = 0; round < 100 && (await there()).includes(prefixed.data.username); round++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    expect(await there()).not.toContain(data.username);
+    expect(await there()).not.toContain(prefixed.data.username);
     account('node-vault', commands, passed);
   });
 });

@@ -1,7 +1,8 @@
 """Lists the public methods of hvac's API classes, and drives those that belong to what this server has.
 
 Prints JSON: {"methods": [...], "passed": [...]}. Arguments: URL and token file of an open box, URL of an empty one whose
-quorum may act (seal.ceremonies), URL of a second empty one.
+quorum may act (seal.ceremonies), URL of a second empty one; then a PostgreSQL server: connection URL, a login that may make
+others, its password, and an ordinary login.
 """
 
 import base64
@@ -12,9 +13,9 @@ import warnings
 
 import hvac
 from hvac.api.auth_methods import token as token_module
-from hvac.api.secrets_engines import kv_v1, kv_v2
+from hvac.api.secrets_engines import database, kv_v1, kv_v2
 
-url, token_file, empty_url, second_url = sys.argv[1:5]
+url, token_file, empty_url, second_url, pg_url, pg_user, pg_password, pg_login = sys.argv[1:9]
 # Older methods say that they are older, each time: the client turns the filter of warnings back on.
 warnings.showwarning = lambda *about, **more: None
 with open(token_file, encoding="utf-8") as handle:
@@ -35,6 +36,7 @@ for name, cls in inspect.getmembers(hvac.api.system_backend, inspect.isclass):
     listed += methods_of("sys", cls)
 listed += methods_of("kv1", kv_v1.KvV1) + methods_of("kv2", kv_v2.KvV2)
 listed += methods_of("token", token_module.Token)
+listed += methods_of("database", database.Database)
 # What a client has beside methods: its parts and settings.
 parts = {"adapter", "allow_redirects", "auth", "secrets", "session", "sys", "token", "url"}
 listed += [f"client.{name}" for name, _ in inspect.getmembers(hvac.Client) if not name.startswith("_") and name not in parts]
@@ -207,6 +209,45 @@ done("client.urljoin", client.urljoin("v1", "sys") == "v1/sys")
 cubby.close()
 done("client.close", True)
 
+# Logins on a database server, and their leases.
+db = client.secrets.database
+client.sys.enable_secrets_engine("database")
+plugin = "postgresql-database-plugin"
+login = {"connection_url": pg_url, "username": pg_user, "password": pg_password}
+done("database.configure", db.configure("c", plugin, allowed_roles="*", **login).status_code == 204)
+done("database.read_connection", db.read_connection("c")["data"]["connection_details"]["username"] == pg_user)
+done("database.list_connections", db.list_connections()["data"]["keys"] == ["c"])
+create = "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"
+done("database.create_role", db.create_role("r", "c", [create], default_ttl="1h", max_ttl="2h").status_code == 204)
+done("database.read_role", db.read_role("r")["data"]["creation_statements"] == [create])
+done("database.list_roles", db.list_roles()["data"]["keys"] == ["r"])
+issued = db.generate_credentials("r")
+lease = issued["lease_id"]
+done("database.generate_credentials", issued["lease_duration"] == 3600 and issued["data"]["username"].startswith("v-"))
+done("sys.read_lease", client.sys.read_lease(lease)["data"]["ttl"] > 3500)
+done("client.read_lease", client.read_lease(lease)["data"]["renewable"])
+done("sys.list_leases", lease.split("/")[-1] in client.sys.list_leases("database/creds/r")["data"]["keys"])
+done("sys.renew_lease", client.sys.renew_lease(lease, 600)["lease_duration"] == 600)
+done("client.renew_secret", client.renew_secret(lease, 700)["lease_duration"] == 700)
+done("sys.revoke_lease", client.sys.revoke_lease(lease).status_code == 204)
+client.revoke_secret(db.generate_credentials("r")["lease_id"])
+done("client.revoke_secret", True)
+db.generate_credentials("r")
+done("sys.revoke_prefix", client.sys.revoke_prefix("database/creds/r").status_code == 204)
+db.generate_credentials("r")
+client.revoke_secret_prefix("database/creds/r")
+done("client.revoke_secret_prefix", True)
+db.generate_credentials("r")
+done("sys.revoke_force", client.sys.revoke_force("database/creds/r").status_code == 204)
+done("database.create_static_role", db.create_static_role("s", "c", pg_login, [], 3600).status_code == 204)
+done("database.list_static_roles", db.list_static_roles()["data"]["keys"] == ["s"])
+done("database.get_static_credentials", db.get_static_credentials("s")["data"]["username"] == pg_login)
+done("database.rotate_root_credentials", db.rotate_root_credentials("c").status_code == 204)
+done("database.reset_connection", db.reset_connection("c").status_code == 204)
+done("database.delete_static_role", db.delete_static_role("s").status_code == 204)
+done("database.delete_role", db.delete_role("r").status_code == 204)
+done("database.delete_connection", db.delete_connection("c").status_code == 204)
+
 # An empty box, from its first share to the last.
 empty = hvac.Client(url=empty_url)
 made = empty.sys.initialize(secret_shares=3, secret_threshold=2)
@@ -238,7 +279,7 @@ def root_token(start, give, status):
     return hvac.Client(url=empty_url, token=token).auth.token.lookup_self()["data"]["policies"] == ["root"]
 
 
-# Of no lease here: with leases they are driven in test/host/leases/client.test.ts.
+# Of no lease: what a mistyped id is answered.
 done("sys.read_lease", refused(lambda: sys_.read_lease("nothere/x"), "invalid lease"))
 done("sys.renew_lease", refused(lambda: sys_.renew_lease("nothere/x", increment=60), "lease not found"))
 done("sys.list_leases", refused(lambda: sys_.list_leases("nothere"), ""))
