@@ -5,17 +5,21 @@
 import { existsSync, statfsSync, statSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
+import type { Core } from '../core/types.ts';
 import { findingsOf } from './cli/ways.ts';
 import { type Config, loadConfig } from './config.ts';
 import { Fault, isFault } from './fault.ts';
 import type { Finding } from './ports/appliance.ts';
+import type { CounterDevice } from './ports/counter.ts';
 import type { Environment } from './ports/environment.ts';
 import type { LockoutDevice } from './ports/lockout.ts';
 import type { SealSlot } from './ports/seal-slot.ts';
 import type { Reader, Store } from './ports/store.ts';
+import { ACCEPT, type CounterFinding, Counters, disagreement } from './seal/counters.ts';
+import { Freshness } from './seal/freshness.ts';
 import { Openers } from './seal/openers.ts';
-import { readComplete, readSealMark } from './seal/rows.ts';
-import { proveSlot, readSlots, weakest } from './seal/slots.ts';
+import { KEYRING_KEY, readComplete, readSealMark } from './seal/rows.ts';
+import { openSlot, readSlots, weakest } from './seal/slots.ts';
 import { openLmdbStore } from './store/lmdb/open.ts';
 import { dateOf, type SystemClock } from './system/clock.ts';
 import { files } from './system/files.ts';
@@ -30,7 +34,13 @@ export interface DiagnoseParts {
   readonly devices: (
     config: Config,
     store: Pick<Store, 'get' | 'range' | 'commit'>,
-  ) => { readonly slots: readonly SealSlot[]; readonly lockout?: LockoutDevice };
+  ) => {
+    readonly slots: readonly SealSlot[];
+    readonly counters: readonly CounterDevice[];
+    readonly lockout?: LockoutDevice;
+  };
+  /** A core of its own: what it opens is sealed again at once. */
+  readonly core: () => Core;
 }
 
 /** Less than this, and writes will soon be refused. */
@@ -168,15 +178,62 @@ function sealOf(store: Reader): Finding[] {
 
 async function slotsOf(store: Store, config: Config, parts: DiagnoseParts): Promise<Finding[]> {
   const slots = readSlots(store);
-  const openers = new Openers(parts.devices(config, store).slots, config['seal.allowed']);
+  const devices = parts.devices(config, store);
+  const openers = new Openers(devices.slots, config['seal.allowed']);
+  let counted: readonly Finding[] | undefined;
   for (const { slot, adapter } of openers.alone(slots)) {
+    const core = parts.core();
     try {
-      await proveSlot(adapter, slot, {});
+      await openSlot(core, adapter, slot, {});
+      counted ??= await countersOf(store, core, devices.counters, parts.clock);
     } catch (error) {
       openers.failed(slot, error);
+    } finally {
+      if (!core.sealed) core.seal();
     }
   }
-  const found = findingsOf(openers.ways(slots), { sealed: true, marked: readSealMark(store), tried: true });
+  const ways = findingsOf(openers.ways(slots), { sealed: true, marked: readSealMark(store), tried: true });
+  const unread: Finding = { state: 'note', what: 'counter', sentence: 'is read when a slot opens the box' };
+  const found = [...ways, ...(counted ?? [unread])];
   const kind = weakest(slots);
   return kind === undefined ? [...found] : [...found, { state: 'note', what: 'weakest way in', sentence: kind }];
+}
+
+/** Each counter beside what the store says of it; nothing is raised. @param core  has the root key */
+async function countersOf(
+  store: Store,
+  core: Core,
+  devices: readonly CounterDevice[],
+  clock: SystemClock,
+): Promise<readonly Finding[]> {
+  const what = 'counter';
+  try {
+    const ring = store.get('keyring', KEYRING_KEY);
+    if (ring === undefined) return [{ state: 'bad', what, sentence: 'rolled back: the store has no keyring' }];
+    core.openKeyring(Buffer.from(ring));
+    const lease = { nowMs: () => 0 };
+    const freshness = new Freshness(core, lease);
+    freshness.resume(store);
+    const found = await new Counters({ core, store, freshness, clock, lease, devices, intervalMs: 0 }).look();
+    if (found.length === 0)
+      return [{ state: 'note', what, sentence: 'there is none outside the disk: an old disk is not noticed' }];
+    return found.map((one) => counterOf(one, devices.find(({ kind }) => kind === one.kind)?.advisory === true));
+  } catch (error) {
+    const sentence = isFault(error) ? error.message : 'rolled back: the keyring and its rows are of different times';
+    return [{ state: 'bad', what, sentence }];
+  }
+}
+
+function counterOf(one: CounterFinding, advisory: boolean): Finding {
+  const { kind, stored, found } = one;
+  const what = `counter ${kind}`;
+  const behind = found === undefined || stored === undefined ? undefined : BigInt(stored) - found;
+  if (behind === 0n)
+    return { state: 'ok', what, sentence: `is at ${found}, as the store says${advisory ? ' (advisory)' : ''}` };
+  if (behind === 1n) {
+    const sentence = `is at ${found}, one behind the store: a power cut, made good at the next start`;
+    return { state: 'note', what, sentence };
+  }
+  const next = `put the newest disk and its device back; if they are lost: \`${ACCEPT}\``;
+  return { state: 'bad', what, sentence: `rolled back: ${disagreement(one)}; ${next}` };
 }

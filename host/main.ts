@@ -420,6 +420,7 @@ export async function main(given: readonly string[]): Promise<void> {
                 version: VERSION,
                 clock: systemClock(),
                 builtMs: BUILT_MS,
+                core: () => loadCore({ wasm: wasmFile(), random: (length) => systemRandom.bytes(length) }),
                 devices: (config, store) =>
                   devicesOf(config, store, own.variables, () => readComplete(store)?.applianceId ?? Buffer.alloc(0)),
               }),

@@ -83,7 +83,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'host/services.ts': [...BASE, ...Object.keys(SERVICES_DOWN), 'host/engines', 'host/auth'],
   'host/server.ts': [...BASE, 'host/audit', 'host/api', 'host/services.ts'],
   // Names adapters as main.ts does: it opens a stopped box to verify its log.
-  'host/diagnose.ts': ['host'],
+  'host/diagnose.ts': ['host', 'core/types.ts'],
   'host/verify-stopped.ts': ['host', 'core/index.ts', 'core/types.ts'],
   'host/main.ts': ['host', 'core/index.ts', 'core/types.ts', 'package.json'],
 };

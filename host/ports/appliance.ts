@@ -1,5 +1,6 @@
 /** The state of the box, for the endpoints that answer before any token can be checked. Implemented by host/seal. */
 import type { Secret } from '../secret.ts';
+import type { CounterStatus } from './counter.ts';
 import type { LockoutParameters, LockoutState } from './lockout.ts';
 import type { SlotKind } from './seal-slot.ts';
 
@@ -77,6 +78,8 @@ export interface SlotInfo {
   readonly allowed: boolean;
   /** Of all slots the one that a thief of the whole machine would take. */
   readonly weakest: boolean;
+  /** What its device counts for the box; undefined: nothing. */
+  readonly counter: CounterStatus | undefined;
 }
 
 /** What a person brings with a change of slots. */

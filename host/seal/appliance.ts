@@ -84,7 +84,10 @@ export class Box implements Appliance {
       note: (event, data) => log.note(event, data),
       leavesDurable: () => log.durable(),
     });
-    this.keyService = keyService({ keys: this.keys, ceremonies: this.#ceremonies, holder, openers, lockout, allowed });
+    this.keyService = keyService({
+      ...{ keys: this.keys, ceremonies: this.#ceremonies, holder, openers, lockout, allowed },
+      counters: () => this.counters(),
+    });
     this.#quorum = new Quorum(options.random);
     this.#opening = new Opening(options, this.keys);
     this.#heartbeat = new Heartbeat({

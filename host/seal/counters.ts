@@ -21,7 +21,7 @@ export interface CountersParts {
   readonly store: Store;
   readonly freshness: Freshness;
   readonly clock: Clock;
-  readonly lease: LeaseTime;
+  readonly lease: Pick<LeaseTime, 'nowMs'>;
   /** The devices that are configured here, one a kind. */
   readonly devices: readonly CounterDevice[];
   /** Counts of writes are at least so far apart (`freshness.intervalMs`). */
@@ -97,7 +97,16 @@ export class Counters implements Counting {
    * @returns what disagrees nevertheless; none if the store is the newest
    * @throws Fault `appliance.rolled-back` if the store's list of counters cannot be read
    */
-  examine(): Promise<readonly CounterFinding[]> {
+  async examine(): Promise<readonly CounterFinding[]> {
+    return (await this.#look(true)).filter((finding) => !agrees(finding));
+  }
+
+  /** As `examine`, raises nothing, and returns every counter. */
+  look(): Promise<readonly CounterFinding[]> {
+    return this.#look(false);
+  }
+
+  #look(raise: boolean): Promise<readonly CounterFinding[]> {
     return this.#alone(async () => {
       const records = this.#records();
       this.#away.clear();
@@ -117,8 +126,8 @@ export class Counters implements Counting {
           };
         });
       const read: CounterFinding[] = [];
-      for (const one of this.#enrolled) read.push(await this.#settle(one));
-      return [...read, ...unknown].filter((finding) => !agrees(finding));
+      for (const one of this.#enrolled) read.push(await this.#settle(one, undefined, raise));
+      return [...read, ...unknown];
     });
   }
 
@@ -273,7 +282,7 @@ export class Counters implements Counting {
   }
 
   /** Reads one counter, and raises it where the store is ahead of it by one. @param known  what it was read as just now */
-  async #settle({ record, counter }: Enrolled, known?: bigint): Promise<CounterFinding> {
+  async #settle({ record, counter }: Enrolled, known?: bigint, raise = true): Promise<CounterFinding> {
     const { id, kind } = record;
     const stored = this.#parts.freshness.counts[id];
     let found: bigint | undefined;
@@ -281,7 +290,7 @@ export class Counters implements Counting {
     let why = `no ${kind} device is configured here: see the settings seal.${kind}`;
     try {
       found = known ?? (await counter?.read());
-      if (stored !== undefined && found === BigInt(stored) - 1n) found = await counter?.increment();
+      if (raise && stored !== undefined && found === BigInt(stored) - 1n) found = await counter?.increment();
     } catch (error) {
       if (!isFault(error)) throw error;
       found = undefined;

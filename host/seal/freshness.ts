@@ -26,7 +26,7 @@ const NO_CHECKPOINT: Checkpoint = { size: 0, root: new Uint8Array(32) };
 /** The store's witness. Made before the store is opened; follows only while the box is open. */
 export class Freshness implements Witness {
   readonly #core: Core;
-  readonly #lease: LeaseTime;
+  readonly #lease: Pick<LeaseTime, 'nowMs'>;
   #following = false;
   /** Rows of an initialisation that never finished are removed without keys. */
   #clearing = false;
@@ -46,7 +46,7 @@ export class Freshness implements Witness {
   /** A count under a staged root's key that is to begin with the next transaction. */
   #renewal: (() => void) | undefined;
 
-  constructor(core: Core, lease: LeaseTime) {
+  constructor(core: Core, lease: Pick<LeaseTime, 'nowMs'>) {
     this.#core = core;
     this.#lease = lease;
   }

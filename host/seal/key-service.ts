@@ -1,6 +1,7 @@
 /** The keys of an open box as its operations see them (host/ports/appliance.ts). */
 import { Fault } from '../fault.ts';
 import type { KeyService, LockoutService, SlotInfo, SlotOffer } from '../ports/appliance.ts';
+import type { CounterStatus } from '../ports/counter.ts';
 import type { Offered, SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import type { Ceremonies } from './ceremony.ts';
 import type { Added, KeyChanges, KeyHolder } from './keys.ts';
@@ -15,6 +16,7 @@ export interface KeyServiceParts {
   readonly openers: Openers;
   readonly lockout: LockoutService;
   readonly allowed: readonly SlotKind[];
+  readonly counters: () => readonly CounterStatus[];
 }
 
 const HARDWARE: ReadonlySet<SlotKind> = new Set<SlotKind>(['tpm2', 'pkcs11']);
@@ -30,6 +32,7 @@ export function keyService(parts: KeyServiceParts): KeyService {
       ...{ automatic: opens === 'itself', asksPin: opens === 'pin' },
       allowed: allowed.includes(kind),
       weakest: weakest(slots) === kind,
+      counter: parts.counters().find((one) => one.kind === kind),
     };
   };
   const configured = (kind: SlotKind): SealSlot => {

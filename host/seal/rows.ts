@@ -63,10 +63,10 @@ export function parseTimeRecord(value: ValueMap | undefined): TimeRecord | undef
 /** A row of table `job` under a name, sealed: what the box must remember of itself. */
 export class JobRow {
   readonly #core: Core;
-  readonly #lease: LeaseTime;
+  readonly #lease: Pick<LeaseTime, 'nowMs'>;
   readonly #name: string;
 
-  constructor(core: Core, lease: LeaseTime, name: string) {
+  constructor(core: Core, lease: Pick<LeaseTime, 'nowMs'>, name: string) {
     this.#core = core;
     this.#lease = lease;
     this.#name = name;

@@ -54,6 +54,14 @@ function opens(slot: ValueMap): string {
   return slot['automatic'] === true ? 'by itself' : 'not here';
 }
 
+/** What its device counts. Advisory: whoever has the PIN can set it back. */
+function counter(counted: ValueMap | undefined): string {
+  if (counted === undefined) return '';
+  const what = `counter at ${cell(counted['count'])}`;
+  if (counted['away'] !== null) return `${what} is away`;
+  return counted['advisory'] === true ? `${what} (advisory)` : what;
+}
+
 const list: Command = {
   words: 'slot list',
   arguments: '',
@@ -67,8 +75,13 @@ const list: Command = {
     else {
       const rows = Object.values(info).map((value) => {
         const slot = value as ValueMap;
-        const notes = [slot['weakest'] === true ? 'weakest' : '', slot['allowed'] === false ? 'not allowed' : ''];
-        return [cell(slot['id']), cell(slot['kind']), opens(slot), cell(slot['created_time']), notes.join(' ').trim()];
+        const notes = [
+          slot['weakest'] === true ? 'weakest' : '',
+          slot['allowed'] === false ? 'not allowed' : '',
+          counter(slot['counter'] as ValueMap | undefined),
+        ];
+        const note = notes.filter((one) => one !== '').join(', ');
+        return [cell(slot['id']), cell(slot['kind']), opens(slot), cell(slot['created_time']), note];
       });
       environment.out(`${table(['Id', 'Kind', 'Opens', 'Created', 'Note'], rows)}\n`);
     }

@@ -1,6 +1,7 @@
 /** sys/slots: the ways into the box, for its operators. A PIN comes in the body, never in the path, and is in no answer. */
 import { Fault } from '../../fault.ts';
 import type { KeyService, SlotInfo, SlotOffer } from '../../ports/appliance.ts';
+import type { CounterStatus } from '../../ports/counter.ts';
 import type { Answer, Field, Operation, OperationContext } from '../../ports/engine.ts';
 import type { SlotKind } from '../../ports/seal-slot.ts';
 import type { ValueMap } from '../../ports/value.ts';
@@ -21,6 +22,10 @@ const KEEP: Field = {
   description: 'Keep the key file, which the first TPM or HSM slot takes away otherwise.',
 };
 
+function counterOf({ count, advisory, away, raised, budget }: CounterStatus): ValueMap {
+  return { count, advisory, away: away ?? null, raised_this_year: raised, budget_a_year: budget };
+}
+
 function slotOf(slot: SlotInfo): ValueMap {
   return {
     id: slot.id,
@@ -32,6 +37,7 @@ function slotOf(slot: SlotInfo): ValueMap {
     asks_pin: slot.asksPin,
     allowed: slot.allowed,
     weakest: slot.weakest,
+    ...(slot.counter === undefined ? {} : { counter: counterOf(slot.counter) }),
   };
 }
 
