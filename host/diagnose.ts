@@ -86,7 +86,7 @@ function clockOf(config: Config, { clock, builtMs }: DiagnoseParts): Finding {
     what: 'clock',
     sentence:
       config['time.trust'] === 'synced'
-        ? `${time}; nothing holds it, and time.trust asks for that: let chrony or systemd-timesyncd hold it (systemd/clock.conf)`
+        ? `${time}; nothing holds it, and time.trust asks for that: let chrony or systemd-timesyncd hold it (systemd/clock.conf), or give your word: \`holdfast operator clock -confirm\``
         : `${time}; nothing holds it (time.trust is kernel: it is believed while it is plausible)`,
   };
 }
@@ -111,8 +111,8 @@ async function tpmOf(config: Config, parts: DiagnoseParts): Promise<Finding[]> {
     const sentence = `is locked out: ${counted}. Slots without a PIN open; for the others wait, or open the box by its shares and run \`holdfast operator tpm -reset-lockout\``;
     return [{ state: 'bad', what, sentence }];
   } catch (error) {
-    // Without a slot of it, it is nobody's trouble.
-    return [{ state: 'note', what, sentence: why(error) }];
+    // Where the profile makes no slot of it, it is nobody's trouble; a slot that is there all the same says it by itself.
+    return config['seal.initial'].includes('tpm2') ? [{ state: 'bad', what, sentence: why(error) }] : [];
   }
 }
 

@@ -24,7 +24,7 @@ import type { Appliance } from './ports/appliance.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Counting } from './ports/counter.ts';
 import type { Engine, MountInfo, OperationContext } from './ports/engine.ts';
-import type { LeaseTime } from './ports/lease-time.ts';
+import type { ConfirmedTime } from './ports/lease-time.ts';
 import type { Leases as LeasesPort } from './ports/leases.ts';
 import type { Random } from './ports/random.ts';
 import type { Store } from './ports/store.ts';
@@ -62,7 +62,7 @@ export interface ServiceParts {
   readonly store: Store;
   readonly audit: AuditLog;
   readonly clock: Clock;
-  readonly lease: LeaseTime;
+  readonly lease: ConfirmedTime;
   readonly random: Random;
   readonly counting: Counting;
   readonly appliance: () => Appliance;
@@ -165,7 +165,7 @@ export function buildServices(parts: ServiceParts): Services {
     maxTtl: (context) => ttls(context).maxTtl,
   });
   const system = systemEngine({
-    ...{ core, barrier, random, log: audit, mounts, policies, passwords, tokens, wrapping, leases },
+    ...{ core, barrier, random, log: audit, mounts, policies, passwords, tokens, wrapping, leases, lease },
     appliance: parts.appliance,
     ceremonies: parts.ceremonies,
     metrics: () => parts.metrics(services),

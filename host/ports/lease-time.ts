@@ -19,6 +19,12 @@ export interface LeaseTime {
   reasons(): readonly string[];
 }
 
+/** Lease time that a person may vouch for. */
+export interface ConfirmedTime extends LeaseTime {
+  /** A person says that the wall clock is right now: believed for the life of the process. Lease time goes on as it was. */
+  confirm(): void;
+}
+
 /** What is kept (sealed) at start, at an orderly stop and with every heartbeat. */
 export interface TimeRecord {
   readonly leaseMs: number;

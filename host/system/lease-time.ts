@@ -137,7 +137,7 @@ export class LeaseClock implements LeaseTimeKeeper {
     const implausible = this.#implausible(wallMs);
     if (implausible !== undefined) return implausible;
     if (this.#options.trust === 'synced' && !this.#confirmed && !this.#options.synchronised()) {
-      return 'the kernel does not say that its clock is synchronised (time.trust is synced)';
+      return 'the kernel does not say that its clock is synchronised (time.trust is synced): let NTP hold it, or give your word: `holdfast operator clock -confirm`';
     }
     const seen = this.#believed;
     if (seen === undefined) {
@@ -148,7 +148,7 @@ export class LeaseClock implements LeaseTimeKeeper {
     const jump = wallMs - (seen.wallMs + (bootMs - seen.bootMs));
     if (Math.abs(jump) <= JUMP_MAX_MS) return undefined;
     const hours = Math.round(Math.abs(jump) / 3_600_000);
-    return `the wall clock jumped ${jump > 0 ? 'forward' : 'back'} by ${hours} h while the machine ran: held until it is confirmed`;
+    return `the wall clock jumped ${jump > 0 ? 'forward' : 'back'} by ${hours} h while the machine ran: held until it is taken back, or confirmed: \`holdfast operator clock -confirm\``;
   }
 
   /** Reads the wall clock and takes it over if it is believed. */

@@ -189,6 +189,8 @@ describe('an air-gapped box', () => {
     expect(await isSealed(server)).toBe(true);
     expect(at.operator.finding('opening')?.sentence).toContain('give 1 of 1 recovery shares');
     at.operator.ok('unseal -', at.home.read('recovery-share'));
+    expect(at.operator.ok('operator clock')).toMatch(/believed\s+(true|false)/);
+    expect(at.operator.ok('operator clock -confirm')).toMatch(/believed\s+true/);
     expect(at.operator.run('slot add pkcs11').error).toContain('the token asks for a PIN');
     at.operator.ok('slot add pkcs11 -pin', PIN);
     expect(at.operator.ok('slot list')).toMatch(/pkcs11\s+with its PIN/);

@@ -7,6 +7,7 @@ import { EXIT, LocalError, RemoteError } from '../environment.ts';
 import { readInputText, readSecret } from '../input.ts';
 import { cell, formatOf, jsonText, pairs, printAnswer, table } from '../output.ts';
 import { findingsOf } from '../ways.ts';
+import { clock } from './clock.ts';
 import { lives } from './lives.ts';
 import { slot } from './slot.ts';
 import { tpm } from './tpm.ts';
@@ -273,4 +274,4 @@ const diagnose: Command = {
   },
 };
 
-export const operator: readonly Command[] = [diagnose, rotate, rekey, generateRoot, lives, tpm, ...slot];
+export const operator: readonly Command[] = [diagnose, rotate, rekey, generateRoot, lives, tpm, clock, ...slot];

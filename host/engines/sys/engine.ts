@@ -8,6 +8,7 @@ import type { PasswordPolicies } from '../../policies/password-store.ts';
 import type { Policies } from '../../policies/store.ts';
 import type { Appliance } from '../../ports/appliance.ts';
 import type { Engine, Operation } from '../../ports/engine.ts';
+import type { ConfirmedTime } from '../../ports/lease-time.ts';
 import type { Random } from '../../ports/random.ts';
 import type { ValueMap } from '../../ports/value.ts';
 import { timestampNanos } from '../../timestamp.ts';
@@ -20,6 +21,7 @@ import { livesOperations } from './lives.ts';
 import { MountOperations } from './mounts.ts';
 import { passwordOperations } from './passwords.ts';
 import { capabilityOperations, policyOperations } from './policies.ts';
+import { timeOperations } from './time.ts';
 import { toolOperations } from './tools.ts';
 import { wrappingOperations } from './wrapping.ts';
 
@@ -34,6 +36,7 @@ export interface SystemParts {
   readonly tokens: Tokens;
   readonly wrapping: Wrapping;
   readonly leases: Leases;
+  readonly lease: ConfirmedTime;
   readonly appliance: () => Appliance;
   /** Prometheus text and its fields. */
   readonly metrics: () => { readonly text: string; readonly json: ValueMap };
@@ -130,6 +133,7 @@ export function systemEngine(parts: SystemParts): Engine {
         accessorOf: (id) => parts.mounts.byId(id)?.accessor ?? id,
       }),
       ...auditOperations(parts.log),
+      ...timeOperations({ lease: parts.lease, tell: (event, data) => parts.log.tell({ event, data }) }),
       ...toolOperations(parts.random),
     ],
   };
