@@ -100,7 +100,7 @@ async function measureAll({ names, options, json }: Wanted, all: boolean): Promi
 
 /** @returns the exit code */
 export async function main([name, ...args]: readonly string[]): Promise<number> {
-  if (name === undefined || name === '--help' || name === '-h' || args.includes('--help')) {
+  if (name === undefined || name === '--help' || name === '-h' || args.includes('--help') || args.includes('-h')) {
     console.log(HELP);
     return 0;
   }

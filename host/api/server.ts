@@ -125,6 +125,8 @@ class Face {
   readonly #options: ApiOptions;
   readonly limits: ApiLimits;
   inFlight = 0;
+  /** Each answer is its connection's last: a client that asks on there would not know whether it was heard. */
+  ending = false;
 
   constructor(options: ApiOptions) {
     this.#options = options;
@@ -151,7 +153,7 @@ class Face {
     } finally {
       this.inFlight--;
     }
-    write(response, sent, close);
+    write(response, sent, close || this.ending);
   }
 
   #refusal(thrown: unknown): Sent {
@@ -257,6 +259,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     addresses: started.map(({ address }) => address),
     inFlight: () => face.inFlight,
     async close() {
+      face.ending = true;
       const closed = started.map(({ server }) => new Promise<void>((resolve) => server.close(() => resolve())));
       for (const { server } of started) server.closeIdleConnections();
       const late = options.clock.after(CLOSE_MS, () => {

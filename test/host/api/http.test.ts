@@ -219,3 +219,42 @@ describe('answers', () => {
     expect(asked.map(({ token }) => token)).toEqual(['b', 'a', undefined]);
   });
 });
+
+test('an orderly end: requests under way are answered, on connections that end with the answer', async () => {
+  let release = (): void => undefined;
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const own = await startApi({
+    dispatcher: {
+      async dispatch(request) {
+        await held;
+        return {
+          kind: 'answer',
+          requestId: request.id,
+          mountType: 'kv',
+          flat: false,
+          verb: 'read',
+          answer: { data: {} },
+        };
+      },
+    },
+    appliance: { status: () => status } as unknown as Appliance,
+    ...{ clock: systemClock(), random: systemRandom, version: '0.1.0', buildDate: '' },
+    listeners: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }],
+  });
+  const socket = connect(Number(/:(\d+)$/.exec(own.addresses[0] ?? '')?.[1]), '127.0.0.1');
+  let text = '';
+  socket.on('data', (chunk: Buffer) => {
+    text += chunk.toString('latin1');
+  });
+  const ended = new Promise((resolve) => socket.on('end', () => resolve('in order')).on('error', resolve));
+  socket.write('GET /v1/secret/a HTTP/1.1\r\nHost: x\r\nX-Vault-Token: t\r\n\r\n');
+  await vi.waitFor(() => expect(own.inFlight()).toBe(1));
+  const closed = own.close();
+  release();
+  expect(await ended).toBe('in order');
+  await closed;
+  expect(text).toMatch(/^HTTP\/1\.1 200 /);
+  expect(text).toMatch(/\r\nconnection: close\r\n/i);
+});
