@@ -248,3 +248,57 @@ test('the log holds every change of keys and none of the shares', async () => {
   expect(text).not.toContain(share.toString('hex'));
   expect(text).not.toContain(share.toString('base64'));
 });
+
+describe('slots that are replaced, and what is refused', () => {
+  test.each([
+    ['sys/slots', { kind: 'shamir' }, /^400 kind must be one of/],
+    ['sys/slots', { kind: 'tpm3' }, /^400 kind must be one of/],
+    ['sys/slots', { kind: 'tpm2' }, /^400 slots of kind tpm2 are not configured/],
+    ['sys/slots', { kind: 'keyfile', pin: 'two\nlines' }, /^400 a PIN is one line/],
+    ['sys/slots', { kind: 'keyfile', pin: 'x'.repeat(256) }, /^400 a PIN is one line/],
+    ['sys/slots/00000000/replace', {}, /^404 there is no slot of this id/],
+    ['sys/slots/00000000/remove', { pin: 'canary-pin' }, /^404 there is no slot of this id/],
+    ['sys/slots/00000000/test', { pin: 'canary-pin' }, /^404 there is no slot of this id/],
+    ['sys/tpm/lockout/take', {}, /^400 no TPM is configured here/],
+    ['sys/tpm/lockout/reset', {}, /^400 the lockout authorisation of the TPM is not kept here/],
+    ['sys/tpm/lockout/parameters', {}, /^400 name one of max_tries/],
+    ['sys/tpm/lockout/parameters', { max_tries: 0 }, /^400 max_tries must be a whole number from 1/],
+    ['sys/tpm/lockout/parameters', { recovery_time: 2 ** 32 }, /^400 recovery_time must be a whole number/],
+  ] as const)('%s with %j is refused with a sentence', async (path, body, sentence) => {
+    const answer = refusal(await box.send('write', path, body));
+    expect(answer).toMatch(sentence);
+    expect(answer).not.toContain('canary');
+  });
+
+  test('changes of slots and of the TPM’s count are root’s, whatever a policy says', async () => {
+    await box.ok('write', 'sys/policies/acl/all-sys', {
+      policy: 'path "sys/*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }',
+    });
+    const { auth } = await box.ok('write', 'auth/token/create', { policies: ['all-sys'] });
+    for (const [verb, path] of [
+      ['write', 'sys/slots'],
+      ['write', 'sys/slots/00000000/replace'],
+      ['write', 'sys/slots/00000000/remove'],
+      ['delete', 'sys/slots/00000000'],
+      ['write', 'sys/tpm/lockout/take'],
+      ['write', 'sys/tpm/lockout/reset'],
+      ['write', 'sys/tpm/lockout/parameters'],
+    ] as const)
+      expect([path, refusal(await box.send(verb, path, {}, auth?.clientToken))]).toEqual([
+        path,
+        expect.stringMatching(/^403/),
+      ]);
+    expect(await box.send('list', 'sys/slots', {}, auth?.clientToken)).toMatchObject({ kind: 'answer' });
+  });
+
+  test('replaces a slot in one change', async () => {
+    const list = async () => (await box.ok('list', 'sys/slots')).data;
+    const before = Object.values((await list())?.['key_info'] as ValueMap) as ValueMap[];
+    const keyfile = String(before.find(({ kind }) => kind === 'keyfile')?.['id'] ?? '');
+    const { data } = await box.ok('write', `sys/slots/${keyfile.slice(0, 8)}/replace`);
+    expect(data).toMatchObject({ kind: 'keyfile', removed: [keyfile], weakest: true, asks_pin: false });
+    expect((await list())?.['keys']).not.toContain(keyfile);
+    await settled();
+    await readable();
+  });
+});

@@ -82,6 +82,25 @@ describe('a slot by signed boot policies', () => {
     expect(key.length).toBe(32);
   });
 
+  test('shares its version index with the slot that replaces it: the count goes on, and goes with the last of them', async () => {
+    const { machine, slot, signNow, use } = signedBench();
+    const first = await slot.create(CONTEXT);
+    use(await signNow(3n));
+    using _raised = await slot.recover(first.blob, CONTEXT, {});
+    const count = (): Promise<bigint> =>
+      machine.tss.run(async (esys) => readCounter(esys, await openSrk(esys), await openCounter(esys, INDEX)));
+    const raised = await count();
+    const second = await slot.create(CONTEXT);
+    expect(await count()).toBe(raised);
+    await slot.discard(first.blob, [second.blob]);
+    expect(await count()).toBe(raised);
+    use(await signNow(0n));
+    using again = await slot.recover(second.blob, CONTEXT, {});
+    expect(Buffer.from(again.bytes).equals(second.key.bytes)).toBe(true);
+    await slot.discard(second.blob, []);
+    await expect(count()).rejects.toMatchObject({ code: 'appliance.rolled-back' });
+  });
+
   test('asks for its PIN too', async () => {
     const { machine, slot, signNow, use } = signedBench({ pin: '4711' });
     using password = pin('lock-out password');
