@@ -44,6 +44,10 @@ export class GuardedDatabase implements Database {
     return this.#call(timeoutMs, () => this.#database.verify(timeoutMs));
   }
 
+  prepare(credential: LoginCredential): void {
+    this.#database.prepare?.(credential);
+  }
+
   create(login: NewLogin, statements: Statements, timeoutMs: number): Promise<void> {
     return this.#call(timeoutMs, () => this.#database.create(login, statements, timeoutMs));
   }

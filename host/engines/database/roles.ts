@@ -123,35 +123,37 @@ export class RoleOperations {
     this.#check(record, role);
     const names = { displayName: token?.displayName ?? '', roleName: name };
     const username = newName(this.#parts, adapter, record, names);
-    const { lease, made } = await this.#parts.leases.issue({
-      context,
-      ttl: role.defaultTtl,
-      maxTtl: role.maxTtl,
-      renewable: true,
-      backend: role.database,
-      undo: undoOf({ name: username, revocation: role.revocation, renewal: role.renewal }),
-      create: async ({ expireWallMs, timeoutMs }) => {
-        const expirationMs = expireWallMs + GRACE_MS;
-        const credential = await makeCredential(this.#parts, {
-          config: role.credential,
-          passwordPolicy: record.passwordPolicy,
-          username,
-          expireWallMs: expirationMs,
-        });
-        const login = { name: username, credential: credential.login, expirationMs };
-        try {
-          await database.create(login, role.creation, timeoutMs);
-        } catch (error) {
-          if (role.rollback.length > 0 && isFault(error) && error.code !== 'database.exists')
-            await rollBack(() => database.drop([{ name: username, statements: role.rollback }], timeoutMs));
-          throw error;
-        } finally {
-          if (credential.login.type === 'password') credential.login.password[Symbol.dispose]();
-        }
-        return credential.data;
-      },
-    });
-    return { lease, data: { username, ...made } };
+    const wish = { config: role.credential, passwordPolicy: record.passwordPolicy, username };
+    // A password is made, and its hash begun, while the intent is written; a certificate waits to hear how long it is good.
+    const early =
+      role.credential.type === 'password' ? await makeCredential(this.#parts, { ...wish, expireWallMs: 0 }) : undefined;
+    if (early !== undefined) database.prepare?.(early.login);
+    try {
+      const { lease, made } = await this.#parts.leases.issue({
+        context,
+        ttl: role.defaultTtl,
+        maxTtl: role.maxTtl,
+        renewable: true,
+        backend: role.database,
+        undo: undoOf({ name: username, revocation: role.revocation, renewal: role.renewal }),
+        create: async ({ expireWallMs, timeoutMs }) => {
+          const expirationMs = expireWallMs + GRACE_MS;
+          const credential = early ?? (await makeCredential(this.#parts, { ...wish, expireWallMs: expirationMs }));
+          const login = { name: username, credential: credential.login, expirationMs };
+          try {
+            await database.create(login, role.creation, timeoutMs);
+          } catch (error) {
+            if (role.rollback.length > 0 && isFault(error) && error.code !== 'database.exists')
+              await rollBack(() => database.drop([{ name: username, statements: role.rollback }], timeoutMs));
+            throw error;
+          }
+          return credential.data;
+        },
+      });
+      return { lease, data: { username, ...made } };
+    } finally {
+      if (early?.login.type === 'password') early.login.password[Symbol.dispose]();
+    }
   }
 
   rows(): readonly Operation[] {
