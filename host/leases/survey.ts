@@ -158,10 +158,14 @@ export class Survey {
 
   async #reconcile(mount: LeaseMount, backend: LeaseBackend, name: string): Promise<Reconciled> {
     const where = { mount: mount.info.path, backend: name };
-    const known = this.#table.known(mount.info.id, mount.info.path.replace(/\/+$/, ''), name);
     try {
       const strangers = await this.#steps.outside('reconcile.strangers', () =>
-        this.#calls.backend(mount, name, (context) => backend.strangers(context, known), STRANGERS_FACTOR),
+        this.#calls.backend(
+          mount,
+          name,
+          (context) => backend.strangers(context, this.#table.known()),
+          STRANGERS_FACTOR,
+        ),
       );
       return { ...where, strangers };
     } catch (thrown) {

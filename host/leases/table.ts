@@ -139,15 +139,11 @@ export class LeaseTable {
     return { names: names.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))), cut };
   }
 
-  /** Of one backend: what explains the names there. */
-  async *known(mount: string, path: string, backend: string): AsyncGenerator<Undo> {
-    for await (const { record } of this.intents()) {
-      if (record.mount === mount && record.backend === backend) yield { id: record.id, undo: record.undo };
-    }
-    for await (const some of this.below(path)) {
-      for (const { record } of some) {
-        if (record.mount === mount && record.backend === backend) yield { id: record.id, undo: record.undo };
-      }
+  /** What explains names on servers: all of the box, since two backends may lead to one server. */
+  async *known(): AsyncGenerator<Undo> {
+    for await (const { record } of this.intents()) yield { id: record.id, undo: record.undo };
+    for await (const some of this.below('')) {
+      for (const { record } of some) yield { id: record.id, undo: record.undo };
     }
   }
 

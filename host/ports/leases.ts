@@ -77,8 +77,8 @@ export interface LeaseBackend {
   /**
    * Names on the server with this box's prefix that none of `known` explains: `lease reconcile`.
    *
-   * @param known  every lease and intent of the backend, read from the store while it is iterated: hold the server's names,
-   *               not these
+   * @param known  every lease and intent of the box, whatever made it (two backends may lead to one server), read from the
+   *               store while it is iterated: hold the server's names, not these
    */
   strangers(context: BackendContext, known: AsyncIterable<Undo>): Promise<readonly string[]>;
   /** Backends of a mount, by name. */

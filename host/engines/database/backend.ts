@@ -6,6 +6,7 @@ import type { ValueMap } from '../../ports/value.ts';
 import type { Connections } from './connections.ts';
 import { prefixOf } from './naming.ts';
 import { type DatabaseParts, GRACE_MS } from './parts.ts';
+import { readConnection } from './records.ts';
 import type { Connected, Roots } from './root.ts';
 
 /** Logins that are dropped in one call. */
@@ -80,7 +81,8 @@ export class LoginBackend implements LeaseBackend {
     return [...found];
   }
 
+  /** A connection that is self-managed makes no logins. */
   backends({ view }: Pick<BackendContext, 'mount' | 'view'>): readonly string[] {
-    return view.list('config').filter((name) => !name.endsWith('/'));
+    return view.list('config').filter((name) => readConnection(view, name)?.selfManaged === false);
   }
 }

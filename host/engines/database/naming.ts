@@ -47,6 +47,7 @@ export function newName(
 /** What all names of this box on that server begin with. */
 export function prefixOf(parts: Parts, adapter: DatabaseAdapter, record: ConnectionRecord): RenderedName['prefix'] {
   const template = templateOf(adapter, record.usernameTemplate);
-  const names = { displayName: '', roleName: '' };
+  // Not empty: what stands behind an empty part would count as a part of the beginning.
+  const names = { displayName: 'x', roleName: 'x' };
   return template.render({ ...drawn(parts), ...names, boxId: boxIdOf(parts.barrier) }).prefix;
 }

@@ -207,6 +207,24 @@ describe.each(['postgresql', 'mariadb'] as const)('over %s', (kind) => {
     await box.ok('write', 'sys/leases/revoke', { lease_id: id, sync: true });
   });
 
+  test('what no lease explains is listed, by every prefix that names had', async () => {
+    const { username } = await issue();
+    const box4 = /^v-([0-9a-f]{4})-/.exec(username)?.[1] ?? '';
+    await box.ok('write', 'db/config/c', { username_template: 'hf_{{.BoxId}}_{{random 20}}' });
+    expect((await issue()).username).toMatch(new RegExp(`^hf_${box4}_[A-Za-z0-9]{20}$`));
+    for (const name of [`v-${box4}-left-behind`, `hf_${box4}_left`, `v-zzzz-not-ours`])
+      await server.sql(words.own(name));
+    const { data } = await box.ok('read', 'sys/leases/reconcile');
+    const found = JSON.stringify(data);
+    expect(found).toContain(`v-${box4}-left-behind`);
+    expect(found).toContain(`hf_${box4}_left`);
+    expect(found).not.toContain('v-zzzz');
+    expect(found).not.toContain(username);
+    await box.ok('write', 'db/config/c', { username_template: '' });
+    for (const name of [`v-${box4}-left-behind`, `hf_${box4}_left`, 'v-zzzz-not-ours'])
+      await server.sql(kind === 'postgresql' ? `DROP ROLE "${name}"` : `DROP USER '${name}'@'%'`);
+  });
+
   test('a server that hangs does not delay others', async () => {
     await box.ok('write', 'db/config/hangs', { ...connection, connection_url: server.url(proxy.port) });
     await box.ok('write', 'db/roles/hangs', { db_name: 'hangs', creation_statements: words.create });
