@@ -328,7 +328,7 @@ export interface EndingRow {
 }
 
 /** Mount id (16) ‖ length of the suffix (1) ‖ suffix ‖ path. */
-function encodeEnding({ mountId, path, suffix }: EndingRow): Buffer {
+export function encodeEnding({ mountId, path, suffix }: EndingRow): Buffer {
   return Buffer.concat([Buffer.from(mountId, 'hex'), Buffer.of(suffix.length), suffix, Buffer.from(path)]);
 }
 

@@ -215,7 +215,51 @@ describe('when the server is away', () => {
   });
 });
 
+describe('while the box is held', () => {
+  test('no password is changed, and what is due waits', async () => {
+    let held: string | undefined;
+    const own = await fakeBox({ parts: { held: () => held } });
+    try {
+      own.server.add('app', 'first-password');
+      await own.ok('write', 'db/static-roles/s', { db_name: 'c', username: 'app', rotation_period: '1h' });
+      const before = own.server.logins.get('app')?.password;
+      held = 'this box may be a copy';
+      const changes = own.server.count('change');
+      for (const path of ['db/rotate-role/s', 'db/rotate-root/c'])
+        expect(refusal(await own.send('write', path))).toMatch(/^503 .*this box may be a copy/);
+      expect(refusal(await own.send('read', 'db/creds/r'))).toMatch(/^503 .*this box may be a copy/);
+      own.skip(3_601_000);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      expect(own.server.count('change')).toBe(changes);
+      expect((await own.ok('read', 'db/static-creds/s')).data?.['password']).toBe(before);
+      held = undefined;
+      own.skip(200_000);
+      await until(() => own.server.logins.get('app')?.password !== before);
+    } finally {
+      await own.end();
+    }
+  });
+});
+
 describe('when it is due', () => {
+  test('a leaf says what the box did by itself, and names nobody', async () => {
+    await write({ rotation_period: '1h' });
+    const before = onServer();
+    const from = box.audit.size;
+    box.skip(3_601_000);
+    await until(() => onServer() !== before);
+    const leaves = async (): Promise<string> => {
+      const { raw } = await box.ok('read', 'sys/audit-log/entries', { from: String(from) });
+      return raw !== undefined && 'body' in raw ? String(raw.body) : '';
+    };
+    await until(async () => (await leaves()).includes('rotation.static'));
+    const line = (await leaves()).split('\n').find((one) => one.includes('rotation.static')) ?? '';
+    expect(line).toContain('"outcome":"done"');
+    expect(line).toContain('db/');
+    expect(line).not.toContain(login);
+    await box.ok('delete', `db/static-roles/${login}`);
+  });
+
   test('by period, again and again, over a restart', async () => {
     await write({ rotation_period: '1h' });
     for (let round = 0; round < 3; round++) {
