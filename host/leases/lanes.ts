@@ -224,7 +224,7 @@ export class Lanes {
     const to = hurry === undefined ? rows.lanePrefix(lane.id, this.#now + 1) : rows.behind(from);
     const full = Math.max(1, Math.min(lane.where?.server.batchMax ?? 1, BATCH_MAX));
     // Fewer after each failure: one that fails its whole call is found, and does not keep the others.
-    const most = Math.max(1, full >> lane.failures);
+    const most = Math.max(1, Math.floor(full / 2 ** lane.failures));
     const limit = most + taken.size + (hurry?.size ?? 0) + 1;
     const keys: Uint8Array[] = [];
     let intents: boolean | undefined;

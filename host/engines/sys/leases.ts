@@ -6,6 +6,8 @@ import type { LeaseTime } from '../../ports/lease-time.ts';
 import type { ValueMap } from '../../ports/value.ts';
 import { timestampNanos } from '../../timestamp.ts';
 
+/** A path of the greatest length, and what a lease adds to it. */
+const ID_SIZE_MAX = 8192 + 32;
 const ID: Field = { type: 'string', description: 'The lease.' };
 const SYNC: Field = { type: 'bool', description: 'false: answer when it is queued.', default: true };
 const INCREMENT: Field = { type: 'duration', description: 'How long it shall live from now.' };
@@ -14,6 +16,7 @@ const INCREMENT: Field = { type: 'duration', description: 'How long it shall liv
 function idOf({ captures, fields }: OperationContext): string {
   const id = captures['id'] ?? fields['lease_id'];
   if (typeof id !== 'string' || id === '') throw new Fault('input.invalid', 'lease_id must be specified');
+  if (Buffer.byteLength(id) > ID_SIZE_MAX) throw new Fault('input.invalid', 'invalid lease');
   return id;
 }
 

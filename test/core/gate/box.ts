@@ -117,7 +117,7 @@ export class Box {
     this.mount(id(3), 'kv-v1', 'other/');
   }
 
-  job(name: 'boot' | 'init' = 'init', mount?: Uint8Array): number {
+  job(name: 'boot' | 'init' | 'lease' = 'init', mount?: Uint8Array): number {
     return this.core.systemGrant(name, mount, NOW, NOW + 60_000);
   }
 

@@ -9,14 +9,22 @@ import { type LeaseBox, leaseBox, pause, TIMEOUT_MS } from './rig.ts';
 let held: string | undefined;
 /** What the disk refuses. */
 let full: ReadonlySet<Step> = new Set();
+/** What happens just before a step, once. */
+let meanwhile: { readonly step: Step; readonly work: () => Promise<unknown> } | undefined;
 let box: LeaseBox;
 beforeEach(async () => {
   held = undefined;
   full = new Set();
+  meanwhile = undefined;
   box = await leaseBox({
     held: () => held,
-    leaseHook: (step, when) => {
-      if (when === 'before' && full.has(step)) throw new Fault('store.full', 'the disk is full: free some space');
+    leaseHook: async (step, when) => {
+      if (when === 'after') return;
+      if (full.has(step)) throw new Fault('store.full', 'the disk is full: free some space');
+      if (meanwhile?.step !== step) return;
+      const { work } = meanwhile;
+      meanwhile = undefined;
+      await work();
     },
   });
 });
@@ -103,6 +111,23 @@ describe('while a credential is made', () => {
     expect([box.rows('L'), box.rows('T'), box.rows('I')]).toEqual([0, 0, 0]);
   });
 
+  test('its token is revoked in the last moment before the lease is written: the same', async () => {
+    const { auth } = await box.ok('write', 'auth/token/create', { policies: ['root'] });
+    const token = auth?.clientToken ?? '';
+    meanwhile = { step: 'issue.lease', work: () => box.ok('write', 'auth/token/revoke', { token }) };
+    expect((await box.send('read', 'fake/creds/r', {}, token)).kind).toBe('error');
+    expect(box.server.names()).toEqual([]);
+    expect([box.rows('L'), box.rows('T'), box.rows('I')]).toEqual([0, 0, 0]);
+  });
+
+  test('its token is renewed in that moment: the lease is written all the same', async () => {
+    const { auth } = await box.ok('write', 'auth/token/create', { policies: ['root'], ttl: '1h' });
+    const token = auth?.clientToken ?? '';
+    meanwhile = { step: 'issue.lease', work: () => box.ok('write', 'auth/token/renew', { token }) };
+    const { id } = await box.creds('r', {}, token);
+    expect(await box.lookup(id)).toMatchObject({ id });
+  });
+
   test('its mount is removed: that waits for it, and takes it along', async () => {
     let removal: Promise<Outbound> | undefined;
     box.server.after = (call) => {
@@ -123,6 +148,47 @@ describe('while a credential is made', () => {
     await pause(50);
     expect(box.server.logins.get('theirs')).toBe(7);
     expect(box.rows('I')).toBe(0);
+  });
+});
+
+describe('while a lease is renewed', () => {
+  test('it is revoked: it stays revoked', async () => {
+    const { id, name } = await box.creds('r', { ttl: 60 });
+    meanwhile = {
+      step: 'renew.lease',
+      work: () => box.ok('write', 'sys/leases/revoke', { lease_id: id, sync: false }),
+    };
+    expect(refusal(await box.send('write', 'sys/leases/renew', { lease_id: id, increment: 600 }))).toEqual([
+      400,
+      'lease not found',
+    ]);
+    expect(await box.settled()).toEqual([]);
+    expect(box.server.logins.has(name)).toBe(false);
+    expect([box.rows('L'), box.rows('T')]).toEqual([0, 0]);
+  });
+
+  test('and while it is queued to be ended, it is renewed: it ends at its new end, or is ended', async () => {
+    const { id, name } = await box.creds('r', { ttl: 60 });
+    meanwhile = {
+      step: 'revoke.mark',
+      work: () => box.ok('write', 'sys/leases/renew', { lease_id: id, increment: 600 }),
+    };
+    await box.ok('write', 'sys/leases/revoke', { lease_id: id });
+    expect(box.server.logins.has(name)).toBe(false);
+    expect([box.rows('L'), box.rows('T'), box.rows('Q')]).toEqual([0, 0, 0]);
+    // No due row is left that names it.
+    box.skip(700_000);
+    await box.until(() => [...box.store.range('expiry')].every(({ key }) => key[8] !== 4));
+  });
+
+  test('the server is gone: nothing has changed', async () => {
+    const { id } = await box.creds('r', { ttl: 60 });
+    const before = await box.lookup(id);
+    box.server.before = () => {
+      throw new Fault('database.unreachable', 'no route to the host');
+    };
+    expect(refusal(await box.send('write', 'sys/leases/renew', { lease_id: id, increment: 600 }))[0]).toBe(502);
+    expect(await box.lookup(id)).toMatchObject({ expire_time: before?.['expire_time'], last_renewal: null });
   });
 });
 
@@ -195,6 +261,29 @@ describe('while credentials end', () => {
     expect(stuck.data).toMatchObject({ leases: [{ error: 'internal error' }] });
     box.server.before = () => {};
     expect(await box.settled(60_000)).toEqual([]);
+  });
+
+  test('a server that is away for long is asked with one credential at a time, then with many again', async () => {
+    const made = [];
+    for (let i = 0; i < 40; i++) made.push(await box.creds('r'));
+    let away = true;
+    box.server.before = (call) => {
+      if (away && call === 'end') throw new Fault('database.unreachable', 'no route to the host');
+    };
+    await box.send('write', 'sys/leases/revoke-prefix/fake/creds/r', { sync: false });
+    const ends = () => box.server.calls.filter(({ call }) => call === 'end');
+    await box.until(() => ends().length >= 40, 300_000);
+    expect(ends().at(-1)?.names).toHaveLength(1);
+    away = false;
+    expect(await box.settled(300_000)).toEqual([]);
+    expect(
+      Math.max(
+        ...ends()
+          .slice(40)
+          .map(({ names }) => names.length),
+      ),
+    ).toBeGreaterThan(5);
+    expect(box.server.names()).toEqual([]);
   });
 
   test('a server that only says so is not believed', async () => {

@@ -34,9 +34,12 @@ describe('a lease', () => {
 
   test('ends when it is revoked, and its folders with the last one', async () => {
     const { id, name } = await box.creds('gone');
+    const folders = async () => (await box.ok('list', 'sys/leases/lookup/fake/creds')).data?.['keys'];
+    expect(await folders()).toContain('gone/');
     expect(await box.ok('write', 'sys/leases/revoke', { lease_id: id })).toEqual({});
     expect(box.server.logins.has(name)).toBe(false);
     expect(await box.lookup(id)).toBeUndefined();
+    expect(await folders()).not.toContain('gone/');
     expect(refusal(await box.send('list', 'sys/leases/lookup/fake/creds/gone'))[0]).toBe(404);
     expect(refusal(await box.send('write', 'sys/leases/renew', { lease_id: id }))).toEqual([400, 'lease not found']);
     expect(await box.ok('write', 'sys/leases/revoke', { lease_id: id })).toEqual({});
