@@ -18,6 +18,7 @@ const BENCHES: Readonly<Record<string, { readonly says: string; readonly load: (
   http: { says: 'requests over HTTP, beside bare node:http and hono', load: () => import('./http/http.ts') },
   memory: { says: 'memory idle, under load and after many requests', load: () => import('./memory/memory.ts') },
   start: { says: 'from the start of the process to ready', load: () => import('./start/start.ts') },
+  unseal: { says: 'each kind of slot: started to ready, sealed to open', load: () => import('./unseal/unseal.ts') },
   dudect: { says: 'whether time tells secrets (not part of all)', load: () => import('./core/dudect.ts') },
 };
 

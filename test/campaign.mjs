@@ -24,6 +24,12 @@ const CAMPAIGNS = {
     variable: 'HOLDFAST_ERASE_POINTS',
     args: ['test/crash/erase.test.ts', 'test/crash/power.test.ts', '-t', 'erase|moves into'],
   },
+  slots: {
+    help: 'power cuts of a real server and its device, N for each kind of slot: key file, shares, TPM, TPM with a PIN, HSM (100)',
+    size: 100,
+    variable: 'HOLDFAST_SLOT_ROUNDS',
+    args: ['test/crash/slots.test.ts'],
+  },
   faults: {
     help: 'EIO and ENOSPC at every write and sync of a store and of a whole box: N calls of each kind at most (all)',
     size: 100_000,

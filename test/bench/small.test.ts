@@ -10,6 +10,7 @@ import { run as read } from '../../bench/read/read.ts';
 import { type BenchResult, renderResult } from '../../bench/result.ts';
 import { run as start } from '../../bench/start/start.ts';
 import { run as store } from '../../bench/store/store.ts';
+import { run as unseal } from '../../bench/unseal/unseal.ts';
 
 function expectFigures(result: BenchResult): void {
   expect(result.rows.length).toBeGreaterThan(0);
@@ -49,6 +50,14 @@ describe('the small size of each benchmark runs and measures ours and its rivals
   test('memory', async () => expectFigures(await memory({ small: true })));
 
   test('start', async () => expectFigures(await start({ small: true })));
+
+  test('unseal, by each kind of slot', async () => {
+    const result = await unseal({ small: true });
+    expectFigures(result);
+    expect(result.rows.map(({ what }) => what.split(':')[0])).toEqual(
+      ['keyfile', 'shamir', 'tpm2', 'tpm2 with a PIN', 'pkcs11'].flatMap((kind) => [kind, kind]),
+    );
+  });
 });
 
 describe('the command', () => {
@@ -80,7 +89,19 @@ describe('the command', () => {
 
   test.each([[[]], [['--help']], [['http', '--help']]])('%j prints every name and option', async (args) => {
     expect(await main(args)).toBe(0);
-    for (const word of ['core', 'store', 'http', 'memory', 'start', 'all', 'dudect', '--small', '--json', '--target']) {
+    for (const word of [
+      'core',
+      'store',
+      'http',
+      'memory',
+      'start',
+      'unseal',
+      'all',
+      'dudect',
+      '--small',
+      '--json',
+      '--target',
+    ]) {
       expect(printed).toContain(word);
     }
   });

@@ -89,7 +89,12 @@ DECLARE(void *, mmap64, void *, size_t, int, int, int, off64_t);
 DECLARE(ssize_t, copy_file_range, int, off64_t *, int, off64_t *, size_t, unsigned);
 DECLARE(ssize_t, sendfile64, int, int, off64_t *, size_t);
 
+/* A process that forks while another thread records would leave its child waiting for that thread for ever. */
+static void hold(void) { pthread_mutex_lock(&lock); }
+static void let_go(void) { pthread_mutex_unlock(&lock); }
+
 static void start(void) {
+  pthread_atfork(hold, let_go, let_go);
 #define FIND(name) real_##name = dlsym(RTLD_NEXT, #name)
   FIND(open64); FIND(openat64); FIND(close); FIND(dup); FIND(dup2); FIND(dup3); FIND(write); FIND(pwrite64);
   FIND(writev); FIND(pwritev64); FIND(fsync); FIND(fdatasync); FIND(ftruncate64); FIND(truncate64); FIND(fallocate64);

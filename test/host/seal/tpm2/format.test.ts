@@ -61,7 +61,7 @@ describe('what a TPM answers', () => {
     return fault;
   };
 
-  test.each([
+  test.each<readonly [string, number, string, string, string]>([
     ['wrong PIN', 0x98e, 'Unseal', 'slot.refused', 'PIN is wrong'],
     ['owner password', 0x9a2, 'CreatePrimary', 'slot.unavailable', 'owner authorisation'],
     ['lock-out password', 0x98e, 'HierarchyChangeAuth', 'slot.unavailable', 'authorisation'],
@@ -80,6 +80,23 @@ describe('what a TPM answers', () => {
     ['failure mode', 0x101, 'CreatePrimary', 'slot.unavailable', 'failure mode'],
     ['hierarchy off', 0x185, 'CreatePrimary', 'slot.unavailable', 'firmware'],
     ['memory full', 0x14b, 'NV_DefineSpace', 'slot.unavailable', 'full'],
+    ['command switched off', 0x120, 'NV_DefineSpace', 'slot.unavailable', 'firmware'],
+    ['restart asked for', 0x12d, 'Load', 'slot.unavailable', 'off and on'],
+    ['index lost its value', 0x14a, 'NV_Read', 'slot.unavailable', 'restart the machine'],
+    ['index there already', 0x14c, 'NV_DefineSpace', 'slot.unavailable', 'at this place already'],
+    ['no handle for an object', 0x904, 'Load', 'slot.unavailable', 'no room'],
+    ['no handle for a session', 0x905, 'StartAuthSession', 'slot.unavailable', 'no room'],
+    ['gave way', 0x908, 'Unseal', 'slot.unavailable', 'try again'],
+    ['tests itself', 0x90a, 'Unseal', 'slot.unavailable', 'try again'],
+    ['writes slowed down', 0x920, 'NV_Increment', 'slot.unavailable', 'try again later'],
+    ['memory not available', 0x923, 'NV_Read', 'slot.unavailable', 'try again'],
+    ['answer without its session', 0x7_0011, 'Unseal', 'slot.refused', 'changed on its way'],
+    ['nothing answers', 0xa_0008, 'open the TPM', 'slot.unavailable', 'seal.tpm2.tcti'],
+    ...[
+      0x09f, 0x081, 0x082, 0x083, 0x084, 0x08a, 0x08c, 0x092, 0x095, 0x096, 0x097, 0x098, 0x09a, 0x09c, 0x0a1, 0x0a6,
+    ].map(
+      (code) => [`edited slot ${code.toString(16)}`, code | 0x100 | 0x0c0, 'Load', 'slot.refused', 'changed'] as const,
+    ),
     ['forged answer', 0x7_001b, 'Unseal', 'slot.refused', 'changed on its way'],
     ['broken context', 0x7_0007, 'Unseal', 'slot.unavailable', 'try again'],
     ['no device', 0xa_000a, 'open the TPM', 'slot.unavailable', 'seal.tpm2.tcti'],
