@@ -7,7 +7,10 @@ const FAULTS: Readonly<Record<CoreStatus, readonly [FaultCode, string]>> = {
   refused: ['barrier.refused', 'a stored row does not open: it was changed, moved, or is of another box'],
   sealed: ['appliance.sealed', 'Vault is sealed'],
   denied: ['policy.denied', 'permission denied'],
-  path: ['input.invalid', 'the path breaks the grammar of paths: see the documentation of names'],
+  path: [
+    'input.invalid',
+    'the path breaks the grammar of paths: 1 to 32 segments of 1 to 255 bytes, none of them . or .., no control character, no space at an end of one',
+  ],
   mount: ['route.absent', 'there is no mount at this path'],
   full: ['core.exhausted', 'too much is under way at once: try again'],
   argument: ['input.too-large', 'the value is larger than a row can hold (1 MiB)'],

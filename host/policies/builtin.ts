@@ -34,7 +34,10 @@ path "cubbyhole/response" { capabilities = ["create", "read"] }
 path "sys/wrapping/unwrap" { capabilities = ["update"] }
 `;
 
+/** Held by wrapping tokens alone: no token is given it. */
+export const WRAPPING_POLICY = 'response-wrapping';
+
 export const BUILTIN_POLICIES: Readonly<Record<string, string>> = {
   default: DEFAULT,
-  'response-wrapping': RESPONSE_WRAPPING,
+  [WRAPPING_POLICY]: RESPONSE_WRAPPING,
 };

@@ -3,7 +3,7 @@ import type { Barrier } from '../barrier/barrier.ts';
 import { throughCore } from '../barrier/fault.ts';
 import { Fault } from '../fault.ts';
 import type { Expectation, Put } from '../ports/store.ts';
-import { BUILTIN_POLICIES } from './builtin.ts';
+import { BUILTIN_POLICIES, WRAPPING_POLICY } from './builtin.ts';
 import { decodePolicy, encodePolicy } from './encode.ts';
 import { parsePolicy } from './parse.ts';
 
@@ -67,9 +67,12 @@ export class Policies {
     this.#names = this.#built;
   }
 
-  /** Byte-sorted, with root last of all kinds as it is none of the rows. */
+  /**
+   * What tokens may be given, byte-sorted, with root last as it is none of the rows: the policy of wrapping tokens can be
+   * read and is not listed, as in Vault.
+   */
   names(): string[] {
-    return [...this.#names, 'root'];
+    return [...this.#names.filter((name) => name !== WRAPPING_POLICY), 'root'];
   }
 
   exists(name: string): boolean {

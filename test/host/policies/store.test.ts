@@ -30,3 +30,14 @@ test('a policy that core has no room for is refused, not stored, and all others 
   expect(box.services.policies.names()).not.toContain('large-0');
   await box.ok('write', `sys/policies/acl/${last}`, { policy: large(0) });
 });
+
+test('the policy of wrapping tokens is read and not listed', async () => {
+  const listed = await box.ok('list', 'sys/policies/acl');
+  const keys = listed.data?.['keys'] as readonly string[];
+  expect(keys).toContain('default');
+  expect(keys.at(-1)).toBe('root');
+  expect(keys).not.toContain('response-wrapping');
+  expect((await box.ok('read', 'sys/policies/acl/response-wrapping')).data?.['policy']).toContain(
+    'sys/wrapping/unwrap',
+  );
+});
