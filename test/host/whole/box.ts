@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { loadCore } from '../../../core/index.ts';
 import type { Verb } from '../../../core/types.ts';
 import { AuditLog } from '../../../host/audit/index.ts';
+import type { CounterDevice } from '../../../host/ports/counter.ts';
 import type { Inbound, Outbound } from '../../../host/ports/dispatch.ts';
 import type { Answer } from '../../../host/ports/engine.ts';
 import type { LogFiles } from '../../../host/ports/log-files.ts';
@@ -57,6 +58,9 @@ export interface Assembled extends Pick<WholeBox, 'box' | 'services' | 'store' |
   stop(): Promise<void>;
 }
 
+/** What the composition adds or replaces; `devices` count as if a slot of each opened the box. */
+export type More = Partial<ServiceParts> & { readonly devices?: readonly CounterDevice[] };
+
 export async function assemble(
   data: string,
   keyfile: string,
@@ -64,7 +68,7 @@ export async function assemble(
   log: LogFiles = logFiles,
   directoryEntriesMax?: number,
   segmentBytes = 1024 * 1024,
-  more: Partial<ServiceParts> = {},
+  { devices = [], ...more }: More = {},
 ): Promise<Assembled> {
   const lock = lockFolder(data);
   const core = loadCore({ wasm: readFileSync('dist/core.wasm'), random: (length) => systemRandom.bytes(length) });
@@ -73,7 +77,9 @@ export async function assemble(
   const store = await openLmdbStore({ lock, files, witness: freshness });
   const folder = join(data, 'audit');
   const audit = new AuditLog({ folder, core, files: log, clock, random: systemRandom, segmentBytes });
-  const counters = new Counters({ core, store, freshness, clock, lease, devices: [], intervalMs: 900_000 });
+  const counters = new Counters({ core, store, freshness, clock, lease, devices, intervalMs: 900_000 });
+  const follow = counters.follow.bind(counters);
+  counters.follow = (kinds) => follow([...kinds, ...devices.map(({ kind }) => kind)]);
   const services = buildServices({
     ...{ core, store, audit, clock, lease, random: systemRandom },
     counting: counters,
@@ -200,7 +206,7 @@ export async function wholeBox(
   log: LogFiles = logFiles,
   directoryEntriesMax?: number,
   segmentBytes?: number,
-  more: Partial<ServiceParts> = {},
+  more: More = {},
 ): Promise<WholeBox> {
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-box-'));
   const data = join(scratch, 'data');
