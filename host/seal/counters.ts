@@ -312,7 +312,7 @@ export class Counters implements Counting {
     if (wrong === undefined) return findings;
     throw new Fault(
       'counter.unavailable',
-      `${disagreement(wrong)}: nothing was changed. Bring the device back and try again; see holdfast operator diagnose`,
+      `${disagreement(wrong)}: nothing was changed. Bring the device back and try again; if it is lost, seal the box and open it by the recovery quorum: ${ACCEPT}`,
     );
   }
 

@@ -9,6 +9,7 @@ import type { CounterDevice } from '../../../host/ports/counter.ts';
 import type { MachineFact } from '../../../host/ports/machine.ts';
 import type { SealSlot } from '../../../host/ports/seal-slot.ts';
 import { type Batch, type Expectation, type Put, type Store, TABLES, type Table } from '../../../host/ports/store.ts';
+import type { ValueMap } from '../../../host/ports/value.ts';
 import { Box } from '../../../host/seal/appliance.ts';
 import { decodeCounters, encodeCounters } from '../../../host/seal/counter-row.ts';
 import { Counters } from '../../../host/seal/counters.ts';
@@ -231,6 +232,11 @@ export class Machine {
     const records = decodeCounters(jobs.read(this.store)) ?? [];
     const value = encodeCounters(records.map((one) => ({ ...one, wear: { ...one.wear, raised } })));
     await this.store.commit({ puts: [jobs.put(value)] });
+  }
+
+  /** A row that the box keeps of itself. */
+  job(name: string): ValueMap | undefined {
+    return new JobRow(this.core, this.#lease, name).read(this.store);
   }
 
   keyfileSlot(): KeyfileSlot {

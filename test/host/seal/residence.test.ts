@@ -1,7 +1,8 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { encodePayload } from '../../../host/payload.ts';
 import { Secret } from '../../../host/secret.ts';
 import { machineFacts } from '../../../host/system/machine.ts';
 import { TestDevice } from './device.ts';
@@ -57,6 +58,18 @@ describe('the machine', () => {
     expect(facts.map(({ name }) => name)).toEqual(['product-uuid', 'board-serial', 'device-tree', 'machine-id']);
     for (const { digest } of facts) expect(digest).toMatch(/^[0-9a-f]{64}$/);
     expect(JSON.stringify(facts)).not.toContain('b08dfa60');
+  });
+
+  test('freshness.md: the row of a machine is what the document says', async () => {
+    const facts = machineFacts(
+      root({
+        'sys/class/dmi/id/product_uuid': `${ID.toUpperCase()}\n`,
+        'etc/machine-id': 'b08dfa6083e7567a1921a715000001fb\n',
+      }),
+    );
+    const { machine } = await box([...facts]);
+    const text = /^ {4}machine (.+)$/m.exec(readFileSync('core/spec/freshness.md', 'utf8'))?.[1];
+    expect(Buffer.from(encodePayload(machine.job('machine') ?? {})).toString()).toBe(`J${text}`);
   });
 
   test.each([
