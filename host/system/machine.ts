@@ -12,7 +12,7 @@ import type { MachineFact } from '../ports/machine.ts';
 const SOURCES: readonly (readonly [string, string])[] = [
   ['product-uuid', 'sys/class/dmi/id/product_uuid'],
   ['board-serial', 'sys/class/dmi/id/board_serial'],
-  ['device-tree', 'proc/device-tree/serial-number'],
+  ['device-tree', 'sys/firmware/devicetree/base/serial-number'],
   ['machine-id', 'etc/machine-id'],
 ];
 const SIZE_MAX = 256;

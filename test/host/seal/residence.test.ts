@@ -51,7 +51,7 @@ describe('the machine', () => {
         'sys/class/dmi/id/product_uuid': `${ID}\n`,
         'sys/class/dmi/id/board_serial': '/7Q5XJM2/CN129665B3004C/\n',
         'sys/class/dmi/id/bios_version': '1.2.3\n',
-        'proc/device-tree/serial-number': '10000000abcdef01\0',
+        'sys/firmware/devicetree/base/serial-number': '10000000abcdef01\0',
         'etc/machine-id': 'b08dfa6083e7567a1921a715000001fb\n',
       }),
     );
