@@ -36,7 +36,6 @@ import { storedPinMark } from './seal/pin.ts';
 import { Pkcs11CounterDevice } from './seal/pkcs11/counter.ts';
 import { type Pkcs11Options, Pkcs11Slot } from './seal/pkcs11/pkcs11.ts';
 import { TokenUse } from './seal/pkcs11/use.ts';
-import { readComplete } from './seal/rows.ts';
 import { ShamirSlot } from './seal/shamir/shamir.ts';
 import { TpmCounterDevice } from './seal/tpm2/counter-device.ts';
 import { TpmLockout } from './seal/tpm2/lockout.ts';
@@ -102,22 +101,15 @@ interface Devices {
 /**
  * As the settings name them. None is touched before it is used: a box without a TPM needs no libtss2, one without an HSM no
  * pkcs11js.
- *
- * @param applianceId  of the box, open or not
  */
-function devicesOf(
-  config: Config,
-  store: Pick<Store, 'get' | 'commit'>,
-  variables: Environment['variables'],
-  applianceId: () => Uint8Array,
-): Devices {
+function devicesOf(config: Config, store: Pick<Store, 'get' | 'commit'>, variables: Environment['variables']): Devices {
   const slots: SealSlot[] = [];
   const counters: CounterDevice[] = [];
   let lockout: LockoutDevice | undefined;
   if (config['seal.allowed'].includes('tpm2')) {
     const clock = systemClock();
     const tss = new Tss({ tcti: config['seal.tpm2.tcti'], clock, timeoutMs: config['seal.tpm2.timeoutMs'] });
-    slots.push(tpmSlot(tss, config, store, applianceId));
+    slots.push(tpmSlot(tss, config, store));
     counters.push(new TpmCounterDevice(tss));
     lockout = new TpmLockout(tss);
   }
@@ -150,18 +142,10 @@ function pkcs11Options(
   };
 }
 
-function tpmSlot(
-  tss: Tss,
-  config: Config,
-  store: Pick<Store, 'get' | 'commit'>,
-  applianceId: () => Uint8Array,
-): TpmSlot {
+function tpmSlot(tss: Tss, config: Config, store: Pick<Store, 'get' | 'commit'>): TpmSlot {
   const signerFile = config['seal.tpm2.signerFile'];
   const pinFile = config['seal.tpm2.pinFile'];
   const signed = {
-    get applianceId() {
-      return applianceId();
-    },
     get point() {
       return readSigner(signerFile);
     },
@@ -226,9 +210,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
   });
   const freshness = new Freshness(core, lease);
   const store = await openLmdbStore({ lock, files, witness: freshness, mapBytes: config['store.mapBytes'] });
-  const devices = devicesOf(config, store, environment.variables, () =>
-    core.sealed ? (readComplete(store)?.applianceId ?? Buffer.alloc(0)) : core.keyringInfo().applianceId,
-  );
+  const devices = devicesOf(config, store, environment.variables);
   const counters = new Counters({
     ...{ core, store, freshness, clock, lease },
     devices: devices.counters,
@@ -421,8 +403,7 @@ export async function main(given: readonly string[]): Promise<void> {
                 clock: systemClock(),
                 builtMs: BUILT_MS,
                 core: () => loadCore({ wasm: wasmFile(), random: (length) => systemRandom.bytes(length) }),
-                devices: (config, store) =>
-                  devicesOf(config, store, own.variables, () => readComplete(store)?.applianceId ?? Buffer.alloc(0)),
+                devices: (config, store) => devicesOf(config, store, own.variables),
               }),
           });
     if (code !== undefined) process.exitCode = code;

@@ -28,6 +28,7 @@ import {
 } from './wire.ts';
 
 const KEY_SIZE = 32;
+const CONTEXT_SIZE = 49;
 const LOCKED_OUT = 0x921;
 
 export interface TpmSlotOptions {
@@ -41,7 +42,8 @@ export interface TpmSlotOptions {
   readonly pinFile?: { readonly path: string; readonly mark: PinMark };
   /** Signed boot policies instead of the PCRs as they are now. */
   readonly signed?: {
-    readonly applianceId: Uint8Array;
+    /** 16 bytes; absent: the one that the slot's context names, which a slot keeps when its box becomes another appliance. */
+    readonly applianceId?: Uint8Array;
     /** P-256 point of the signer, x ‖ y. */
     readonly point: Uint8Array;
     /** NV index for the version, made with the slot and gone with it. */
@@ -90,7 +92,7 @@ export class TpmSlot implements SealSlot {
       await checkPcrs(esys, pcrs);
       const srk = await openSrk(esys);
       const signed = await this.#defineVersion(esys, srk);
-      const policy = await this.#policy(esys, srk, pin !== undefined);
+      const policy = await this.#policy(esys, srk, context, pin !== undefined);
       using key = new Secret(this.#options.random.bytes(KEY_SIZE));
       using auth = pinAuth(pin);
       using payload = new Secret(Buffer.concat([key.bytes, contextDigest(context)]));
@@ -161,7 +163,7 @@ export class TpmSlot implements SealSlot {
       await esys.call('Load', srk.handle, loading, NONE, NONE, ...areas, sealed);
       const object = esys.keep(sealed[0] ?? 0);
       await esys.flush(loading);
-      const { session, version } = await this.#session(esys, srk, header);
+      const { session, version } = await this.#session(esys, srk, header, context);
       using payload = new Secret(await this.#unseal(esys, object, session, pin));
       if (payload.length !== 2 + KEY_SIZE * 2 || !contextDigest(context).equals(payload.bytes.subarray(2 + KEY_SIZE))) {
         throw new Fault('slot.refused', 'the TPM slot was made for another place: open the box by another slot');
@@ -221,7 +223,7 @@ export class TpmSlot implements SealSlot {
     return { point: Buffer.from(signed.point), index: signed.index };
   }
 
-  async #policy(esys: Esys, srk: Srk, withPin: boolean): Promise<Buffer> {
+  async #policy(esys: Esys, srk: Srk, context: Uint8Array, withPin: boolean): Promise<Buffer> {
     const { signed, pcrs } = this.#options;
     let policy: Buffer;
     if (signed === undefined) {
@@ -230,7 +232,10 @@ export class TpmSlot implements SealSlot {
       policy = await policyDigest(esys, trial);
       await esys.flush(trial);
     } else {
-      policy = authorizedPolicy(nameOf(signerPublic(signed.point)), policyReference(signed.applianceId));
+      policy = authorizedPolicy(
+        nameOf(signerPublic(signed.point)),
+        policyReference(signed.applianceId ?? applianceOf(context)),
+      );
     }
     return withPin ? withAuthValue(policy) : policy;
   }
@@ -239,6 +244,7 @@ export class TpmSlot implements SealSlot {
     esys: Esys,
     srk: Srk,
     header: Header,
+    context: Uint8Array,
   ): Promise<{ readonly session: number; readonly version: bigint }> {
     let opened = { session: 0, version: 0n };
     if (header.signed === undefined) {
@@ -248,7 +254,7 @@ export class TpmSlot implements SealSlot {
       const { signed } = this.#options;
       if (signed === undefined)
         throw new Fault('slot.refused', 'this slot asks for a signed boot policy: configure where it lies');
-      const { applianceId } = signed;
+      const applianceId = signed.applianceId ?? applianceOf(context);
       opened = await signedSession(esys, srk, header.pcrs, {
         ...header.signed,
         applianceId,
@@ -309,6 +315,12 @@ async function explained(esys: Esys, error: unknown): Promise<unknown> {
   const { failures, intervalS } = await lockoutState(esys);
   const sentence = `the TPM is locked out after ${failures} wrong PINs: wait ${intervalS} seconds, then try again, or open the box by another slot`;
   return new Fault('slot.unavailable', sentence, { cause: error });
+}
+
+/** The appliance id in a device context: "holdfast/v1/slot" ‖ kind ‖ appliance id ‖ slot id (core/spec/slots.md). */
+function applianceOf(context: Uint8Array): Uint8Array {
+  if (context.length === CONTEXT_SIZE) return context.subarray(17, 33);
+  throw new Fault('slot.refused', 'a slot of signed boot policies is made for an appliance, and this names none');
 }
 
 const contextDigest = (context: Uint8Array): Buffer => sha256(Buffer.from('holdfast/v1/tpm2', 'ascii'), context);

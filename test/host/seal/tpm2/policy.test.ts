@@ -1,5 +1,6 @@
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { afterEach, describe, expect, test } from 'vitest';
+import { deviceContext } from '../../../../host/seal/slot-format.ts';
 import { openCounter, readCounter } from '../../../../host/seal/tpm2/counter.ts';
 import { openSrk, policyDigest, startSession } from '../../../../host/seal/tpm2/device.ts';
 import { bootPolicy, type SignedPolicy } from '../../../../host/seal/tpm2/policy.ts';
@@ -16,14 +17,15 @@ afterEach(() => {
 });
 
 /** A slot by signed policies, and whoever signs them. */
-function signedBench(options: { readonly pin?: string } = {}) {
+function signedBench(options: { readonly pin?: string; readonly byContext?: true } = {}) {
   const machine = new Machine();
   open.push(machine);
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const { x = '', y = '' } = publicKey.export({ format: 'jwk' });
   const point = Buffer.concat([Buffer.from(x, 'base64url'), Buffer.from(y, 'base64url')]);
   let policies: readonly SignedPolicy[] = [];
-  const signed = { applianceId: APPLIANCE, point, index: INDEX, policies: () => policies };
+  const named = options.byContext ? {} : { applianceId: APPLIANCE };
+  const signed = { ...named, point, index: INDEX, policies: () => policies };
   const slot = machine.slot({ signed, ...(options.pin === undefined ? {} : { pin: pin(options.pin) }) });
   /** Signs the PCRs as they are now, `ahead` of the version index. */
   const signNow = (
@@ -99,6 +101,18 @@ describe('a slot by signed boot policies', () => {
     expect(Buffer.from(again.bytes).equals(second.key.bytes)).toBe(true);
     await slot.discard(second.blob, []);
     await expect(count()).rejects.toMatchObject({ code: 'appliance.rolled-back' });
+  });
+
+  test('is bound to the appliance that its context names, and keeps it', async () => {
+    const { slot, signNow, use } = signedBench({ byContext: true });
+    await expect(slot.create(CONTEXT)).rejects.toThrow('made for an appliance');
+    const context = deviceContext('tpm2', APPLIANCE, Buffer.alloc(16, 9));
+    const { key, blob } = await slot.create(context);
+    use(await signNow(0n, Buffer.alloc(16, 6)));
+    await expect(slot.recover(blob, context, {})).rejects.toMatchObject({ code: 'slot.refused' });
+    use(await signNow(0n));
+    using again = await slot.recover(blob, context, {});
+    expect(Buffer.from(again.bytes).equals(key.bytes)).toBe(true);
   });
 
   test('asks for its PIN too', async () => {
