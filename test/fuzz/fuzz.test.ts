@@ -69,7 +69,7 @@ async function operations(): Promise<Operation[]> {
   return Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods)
       .filter(([method]) => path !== '/sys/seal' && !(method === 'delete' && path.startsWith('/sys/mounts')))
-      .filter(([method]) => !(method === 'post' && /revoke-self|sys\/remount/.test(path)))
+      .filter(([method]) => !(method === 'post' && /revoke-self|sys\/(remount|lives)/.test(path)))
       .map(([method, described]) => ({
         method: method.toUpperCase(),
         path: path.slice(1),
