@@ -22,6 +22,7 @@ export interface Session {
 interface Idle<S> {
   readonly session: S;
   readonly bornMs: number;
+  readonly sinceMs: number;
   readonly timer: Timer;
 }
 
@@ -38,7 +39,7 @@ export class Pool<S extends Session> {
   readonly #born = new WeakMap<S, number>();
   #count = 0;
   #closed = false;
-  #ended: (() => void) | undefined;
+  readonly #ended: (() => void)[] = [];
 
   constructor(limits: ConnectionLimits, open: (deadline: Deadline) => Promise<S>) {
     this.#limits = limits;
@@ -72,7 +73,7 @@ export class Pool<S extends Session> {
     for (const waiter of this.#waiting.splice(0)) waiter.fail(closed());
     if (this.#count > 0) {
       await new Promise<void>((resolve) => {
-        this.#ended = resolve;
+        this.#ended.push(resolve);
       });
     }
   }
@@ -100,7 +101,9 @@ export class Pool<S extends Session> {
       const idle = this.#idle.pop();
       if (idle === undefined) return undefined;
       idle.timer.cancel();
-      if (idle.session.usable && !this.#isOld(idle.bornMs, deadline)) return idle.session;
+      // By the clock too: a busy process hears late that a timer, or the server, has ended it.
+      const isFresh = deadline.clock.bootMs() - idle.sinceMs < idle.session.idleMsMax;
+      if (isFresh && idle.session.usable && !this.#isOld(idle.bornMs, deadline)) return idle.session;
       idle.session.end();
     }
   }
@@ -117,7 +120,7 @@ export class Pool<S extends Session> {
     const next = this.#waiting.shift();
     // The permit goes from hand to hand.
     if (next !== undefined) next.go();
-    else if (--this.#count === 0) this.#ended?.();
+    else if (--this.#count === 0) for (const ended of this.#ended.splice(0)) ended();
   }
 
   #keepOrEnd(session: S, deadline: Deadline): void {
@@ -127,7 +130,7 @@ export class Pool<S extends Session> {
       session.end();
     } else {
       const timer = deadline.clock.after(session.idleMsMax, () => this.#expire(session));
-      this.#idle.push({ session, bornMs, timer });
+      this.#idle.push({ session, bornMs, sinceMs: deadline.clock.bootMs(), timer });
     }
   }
 

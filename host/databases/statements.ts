@@ -31,7 +31,7 @@ export function rendered(templates: readonly string[], values: Values, dialect: 
       texts: statements.map((statement) => render(statement, values, write)),
       isPlain: statements.every(({ bare }) => dialect.stringsAreData(bare)),
       sharesRows: statements.some(sharesRows),
-      makesName: makesName(statements[0]),
+      makesName: makesName(statements[0], dialect),
       hasExpiration: statements.some(({ pieces }) => placeholdersOf(pieces).includes('expiration')),
     };
   } catch (error) {
@@ -60,8 +60,9 @@ function remembered(templates: readonly string[], dialect: Dialect): readonly St
 
 const CREATES = /^\s*CREATE\s+(?:USER|ROLE)\s+(["'`]?)$/i;
 
-function makesName(statement: Statement | undefined): boolean {
-  const [head, name, tail] = statement?.pieces ?? [];
+function makesName(statement: Statement | undefined, dialect: Dialect): boolean {
+  if (statement === undefined || !dialect.makesOne(statement.bare)) return false;
+  const [head, name, tail] = statement.pieces;
   const quote = typeof head === 'string' ? CREATES.exec(head)?.[1] : undefined;
   if (quote === undefined || typeof name !== 'object' || !('placeholder' in name)) return false;
   if (name.placeholder !== 'name') return false;
@@ -81,6 +82,11 @@ export function expirationOf(ms: number): string {
   return timestampSeconds(ms).replace('T', ' ').replace('Z', '+0000');
 }
 
+/** A name that holds what no text may is on no server. */
+export function isText(name: string): boolean {
+  return !name.includes('\0') && name.isWellFormed();
+}
+
 /**
  * @param lengthMax  bytes
  * @throws Fault `database.refused` a name that the server would cut, fold, or take for something else
@@ -93,7 +99,7 @@ export function checkName(name: string, lengthMax: number, special: RegExp): voi
       `the name of a login must have 1 to ${lengthMax} bytes; this one has ${length}`,
     );
   }
-  if (name.includes('\0') || !name.isWellFormed() || special.test(name)) {
+  if (!isText(name) || special.test(name)) {
     throw new Fault('database.refused', 'the name of a login is one that the server takes for something else');
   }
 }

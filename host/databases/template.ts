@@ -36,6 +36,8 @@ export interface Dialect {
   readonly forbidden: ReadonlySet<string>;
   /** True where the strings of a statement are data and never run: what makes logins and grants. */
   stringsAreData(bare: string): boolean;
+  /** True for a statement that makes one login: by its success or failure one knows whether it was there before. */
+  makesOne(bare: string): boolean;
 }
 
 export type Piece =

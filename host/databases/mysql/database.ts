@@ -105,13 +105,18 @@ export class MysqlDatabase implements Database {
       // Where the first statement is the creation of this very name, its failure says the same. Names have 80 random bits:
       // an account of this name that may come from other hosts alone is not looked for.
       if (!own.makesName && (await accountsOf(session, [name], deadline)).length > 0) throw exists();
+      let done = 0;
       try {
-        await run(session, own, deadline);
+        await run(session, own, deadline, () => {
+          done++;
+        });
         if (!own.makesName && (await accountsOf(session, [name], deadline)).length === 0) {
           throw new Fault('database.refused', 'the creation statements made no login of the name {{name}}');
         }
       } catch (error) {
-        await this.#undo(session, name, error, deadline);
+        if (own.makesName && done === 0 && errorNumber(error) === CANNOT_USER)
+          throw await this.#why(session, name, error, deadline);
+        await this.#undo(session, name, deadline);
         throw error;
       }
     });
@@ -171,6 +176,7 @@ export class MysqlDatabase implements Database {
   }
 
   async letsIn(name: string, password: Secret, timeoutMs: number): Promise<boolean> {
+    this.#checkName(name);
     const deadline = new Deadline(this.#clock, timeoutMs);
     const login = { username: name, password: textOf(password) };
     try {
@@ -205,12 +211,15 @@ export class MysqlDatabase implements Database {
     });
   }
 
+  /** The server could not make the login, and nothing was done: because it is there, or for another reason. */
+  async #why(session: MysqlSession, name: string, error: unknown, deadline: Deadline): Promise<unknown> {
+    return (await accountsOf(session, [name], deadline)).length > 0 ? exists() : error;
+  }
+
   /** After a creation that failed: what it made goes. What then remains, whoever asked for the login undoes by its name. */
-  async #undo(session: MysqlSession, name: string, error: unknown, deadline: Deadline): Promise<void> {
+  async #undo(session: MysqlSession, name: string, deadline: Deadline): Promise<void> {
     if (!session.isOpen) return;
     const made = await accountsOf(session, [name], deadline).catch(() => []);
-    // It was there before the statements: they could not make it.
-    if (errorNumber(error) === CANNOT_USER && made.length > 0 && isCreation(error)) throw exists();
     if (made.length > 0) await session.query(dropText(made), deadline).catch(() => undefined);
   }
 
@@ -283,10 +292,16 @@ export class MysqlDatabase implements Database {
   }
 }
 
-async function run(session: MysqlSession, statements: Rendered, deadline: Deadline): Promise<void> {
+async function run(
+  session: MysqlSession,
+  statements: Rendered,
+  deadline: Deadline,
+  each: () => void = () => undefined,
+): Promise<void> {
   try {
     for (const text of statements.texts) {
       await session.change(text, deadline);
+      each();
       // It may have changed how the next one's quotes are read.
       if (!statements.isPlain) {
         session.forgetWindow();
@@ -316,11 +331,6 @@ async function accountsOf(
     deadline,
   );
   return rows.map((row) => ({ name: String(row['name']), host: String(row['host']) }));
-}
-
-function isCreation(error: unknown): boolean {
-  const { sql } = error as { readonly sql?: unknown };
-  return typeof sql === 'string' && /^\s*CREATE\s+USER/i.test(sql);
 }
 
 function dropText(accounts: readonly Account[]): string {

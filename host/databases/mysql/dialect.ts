@@ -41,6 +41,8 @@ export const MYSQL: Dialect = {
   },
 
   stringsAreData: (bare) => DATA.test(bare),
+  // Of several one may be there and the others made.
+  makesOne: (bare) => /^CREATE USER [^,]*$/.test(bare),
 };
 
 /** A string, for names of accounts too, which may be strings. */

@@ -17,6 +17,7 @@ import { Pool } from '../pool.ts';
 import {
   checkName,
   expirationOf,
+  isText,
   LIST_COUNT_MAX,
   PREFIX_LENGTH_MIN,
   PRESENT_COUNT_MAX,
@@ -177,7 +178,9 @@ export class PostgresqlDatabase implements Database {
     if (names.length > PRESENT_COUNT_MAX) throw new Error(`at most ${PRESENT_COUNT_MAX} names at once`);
     const deadline = new Deadline(this.#clock, timeoutMs);
     const rows = await this.#ask(deadline, [], (session) =>
-      session.query('SELECT rolname FROM pg_catalog.pg_roles WHERE rolname = ANY ($1::text[])', deadline, [names]),
+      session.query('SELECT rolname FROM pg_catalog.pg_roles WHERE rolname = ANY ($1::text[])', deadline, [
+        names.filter(isText),
+      ]),
     );
     return namesIn(rows);
   }
@@ -198,6 +201,7 @@ export class PostgresqlDatabase implements Database {
   }
 
   async letsIn(name: string, password: Secret, timeoutMs: number): Promise<boolean> {
+    checkName(name, NAME_LENGTH_MAX, SPECIAL);
     const deadline = new Deadline(this.#clock, timeoutMs);
     const login = { username: name, password: textOf(password) };
     try {

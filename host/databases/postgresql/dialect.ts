@@ -55,6 +55,7 @@ export const POSTGRESQL: Dialect = {
   },
 
   stringsAreData: (bare) => DATA.test(bare),
+  makesOne: (bare) => /^CREATE (ROLE|USER) /.test(bare),
 };
 
 export function identifier(name: string): string {

@@ -8,6 +8,7 @@
  */
 import { Fault } from '../../fault.ts';
 import type { Deadline } from '../deadline.ts';
+import { isText } from '../statements.ts';
 import { identifier, literal } from './dialect.ts';
 import type { PostgresqlSession, Row } from './driver.ts';
 import { faultOf, isState } from './faults.ts';
@@ -54,7 +55,7 @@ export async function find(
                AND s.refobjid = r.oid AND s.dbid = 0 AND s.deptype = 'o') AS owns
      FROM pg_catalog.pg_roles r WHERE r.rolname = ANY ($1::text[])`,
     deadline,
-    [names],
+    [names.filter(isText)],
   );
   return rows.map((row) => ({
     name: String(row['name']),

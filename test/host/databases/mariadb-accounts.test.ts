@@ -57,6 +57,20 @@ test('a login goes with every host that it may come from; a role of the same nam
   expect(await database.present(['v-hosts'], TIMEOUT_MS)).toEqual(new Set());
 });
 
+test('a fixed account that is there already is not taken for the login: what was made is dropped', async () => {
+  await server.sql(`CREATE USER fixed@'%'`);
+  for (const statements of [
+    [`CREATE USER '{{name}}'@'%' IDENTIFIED BY '{{password}}'`, `CREATE USER fixed@'%'`],
+    [`CREATE USER '{{name}}'@'%' IDENTIFIED BY '{{password}}', fixed@'%'`],
+    [`CREATE USER fixed@'%', '{{name}}'@'%' IDENTIFIED BY '{{password}}'`],
+    [`CREATE ROLE '{{name}}'`],
+  ]) {
+    await expect(create('v-fixed', statements)).rejects.toMatchObject({ code: 'database.refused' });
+    expect(await database.present(['v-fixed', 'fixed'], TIMEOUT_MS)).toEqual(new Set(['fixed']));
+    await server.sql(`DROP ROLE IF EXISTS 'v-fixed'`);
+  }
+});
+
 test('a login by certificate: the server compares the subject', async () => {
   const credential = { type: 'client_certificate', commonName: 'v-cert' } as const;
   await database.create({ name: 'v-cert', credential, expirationMs: inAnHour() }, [], TIMEOUT_MS);
