@@ -48,6 +48,9 @@ describe('holdfast operator', () => {
     expect(ok('operator rotate -erase')).toMatch(/erase\s+(moving|copying|waiting|overwriting|none)/);
     expect(term()).toBe(before + 1);
     expect(ok('kv get -field=a secret/app')).toBe('1');
+    const policy = JSON.parse(ok('read sys/internal/specs/openapi -format=json'));
+    const inQuery = policy.paths['/sys/rotate'].put?.parameters ?? policy.paths['/sys/rotate'].post.parameters;
+    expect(inQuery).toContainEqual(expect.objectContaining({ name: 'erase', in: 'query' }));
     expect(ok('operator rotate -help')).toContain('as far as it obeys');
     expect(holdfast('operator rotate -erase -status')).toMatchObject({
       code: 1,

@@ -79,6 +79,27 @@ const statuses = (text: string): number[] => [...text.matchAll(/HTTP\/1\.1 (\d{3
 const get = (path: string, headers = ''): Promise<string> =>
   raw(`GET ${path} HTTP/1.1\r\n${HOST}${headers}Connection: close\r\n\r\n`);
 
+describe('the query of a write', () => {
+  const put = (target: string, body: string): Promise<string> =>
+    raw(`PUT ${target} HTTP/1.1\r\n${HOST}Connection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+
+  test('stands beside the body, for operations that read it, and is not mixed into it', async () => {
+    asked.length = 0;
+    expect(statuses(await put('/v1/sys/rotate?erase=true&list=true', '{"a":"b"}'))).toEqual([200]);
+    expect(asked).toMatchObject([{ verb: 'write', path: 'sys/rotate', body: { a: 'b' }, query: { erase: 'true' } }]);
+    asked.length = 0;
+    await put('/v1/sys/rotate', '{"erase":true}');
+    expect(asked[0]?.query).toBeUndefined();
+    expect(asked).toMatchObject([{ body: { erase: true } }]);
+  });
+
+  test('is read with the grammar of every query', async () => {
+    asked.length = 0;
+    expect(statuses(await put('/v1/sys/rotate?erase=%ff', ''))).toEqual([400]);
+    expect(asked).toEqual([]);
+  });
+});
+
 describe('LIST as a method', () => {
   test('is served, whole or in parts, and as GET with list=true', async () => {
     for (const parts of [
