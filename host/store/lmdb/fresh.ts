@@ -12,8 +12,8 @@ import { Space } from './space.ts';
 import { freshPath, oldPath, wipe } from './wipe.ts';
 
 /** Rows and bytes that are written at once; requests have their turn in between. */
-const CHUNK_ROWS = 2048;
-const CHUNK_BYTES = 4 * 1024 * 1024;
+const CHUNK_ROWS = 512;
+const CHUNK_BYTES = 1024 * 1024;
 const PAGE_SIZE = 4096;
 const PAGES_A_GROUP = 64;
 /** Values from here on may have pages of their own. */
