@@ -111,7 +111,7 @@ describe('a box whose TPM counts', () => {
     expect(await it.start()).toBe(true);
   });
 
-  test('one old row, one old slot row, and all of it together are refused', async () => {
+  test('one old row, and all of it together, are refused', async () => {
     const it = await box();
     const old = it.machine.copyOfStore();
     await it.machine.box.keys.rotate(it.machine.box.holder());
@@ -132,6 +132,24 @@ describe('a box whose TPM counts', () => {
     }
     await it.machine.putBack(old);
     expect(await it.start()).toBe(false);
+    await it.machine.putBack(now);
+    expect(await it.start()).toBe(true);
+  });
+
+  test('old blobs on the current disk are refused, by themselves and with the old keyring', async () => {
+    const it = await box();
+    const old = it.machine.copyOfStore();
+    const tpm = it.machine.box.keyService.slots().find(({ kind }) => kind === 'tpm2');
+    await it.machine.box.keyService.replaceSlot(tpm?.id ?? '', 'tpm2');
+    await it.machine.clock.wake(() => !it.machine.box.keys.progress.running);
+    const now = it.machine.copyOfStore();
+    const without = (tables: readonly string[]) => now.filter(({ table }) => !tables.includes(table));
+    for (const tables of [['boot'], ['boot', 'keyring'], ['boot', 'keyring', 'freshness']]) {
+      await it.machine.putBack([...without(tables), ...old.filter(({ table }) => tables.includes(table))]);
+      expect([tables, await it.start()]).toEqual([tables, false]);
+      expect(it.machine.core.sealed).toBe(true);
+      await expect(it.give()).rejects.toMatchObject({ code: expect.stringMatching(/slot\.refused|rolled-back/) });
+    }
     await it.machine.putBack(now);
     expect(await it.start()).toBe(true);
   });
