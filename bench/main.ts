@@ -16,6 +16,10 @@ const BENCHES: Readonly<Record<string, { readonly says: string; readonly load: (
   read: { says: 'a whole read in process, beside the same with node:crypto', load: () => import('./read/read.ts') },
   store: { says: 'durable writes, beside raw lmdb', load: () => import('./store/store.ts') },
   http: { says: 'requests over HTTP, beside bare node:http and hono', load: () => import('./http/http.ts') },
+  growth: {
+    says: 'whether reads cost more with more secrets, lists more than their directory',
+    load: () => import('./growth/growth.ts'),
+  },
   memory: { says: 'memory idle, under load and after many requests', load: () => import('./memory/memory.ts') },
   start: { says: 'from the start of the process to ready', load: () => import('./start/start.ts') },
   unseal: { says: 'each kind of slot: started to ready, sealed to open', load: () => import('./unseal/unseal.ts') },

@@ -1,8 +1,25 @@
 /** What the kernel says of a process (proc(5)): CPU time and memory. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
-/** User and system CPU seconds of a process and its threads, in ticks of 10 ms. */
+/** Nanoseconds on a CPU of the threads that are alive, or undefined where the kernel does not count them. */
+function scheduledNs(pid: number): number | undefined {
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`);
+    const times = threads.map((id) => readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'latin1').split(' ')[0]);
+    return times.reduce((sum, time) => sum + Number(time), 0);
+  } catch {
+    // No such file in this kernel, or a thread that ended between the two calls.
+    return undefined;
+  }
+}
+
+/**
+ * CPU seconds of a process and its threads: in nanoseconds where the kernel has them (Node's threads live as long as it
+ * does), else in ticks of 10 ms.
+ */
 export function cpuSeconds(pid: number): number {
+  const exact = scheduledNs(pid);
+  if (exact !== undefined) return exact / 1e9;
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / 100;

@@ -14,8 +14,14 @@ const MISSING: readonly Missing[] = [
     what: 'token lookup and secret write beside a server named by --target',
     why: 'run `http --target` on both servers with the same load: no other server is started here',
   },
-  { what: 'reads with 1,000,000 secrets and 100,000 leases; LIST by directory', why: 'not part of a run yet' },
-  { what: 'audit.sync=interval at 1 and 4 connections', why: 'not part of a run yet' },
+  {
+    what: 'reads with 1,000,000 secrets and with 100,000 leases',
+    why: 'a run goes to 100,000 secrets: more take longer to write than all the rest',
+  },
+  {
+    what: 'audit.sync=interval at 1 and 4 connections beside a rival',
+    why: 'our own figure is in http; no other server is started here',
+  },
 ];
 
 const line = (cells: readonly string[], widths: readonly number[]): string =>

@@ -17,7 +17,8 @@ import { addRun, type Counted, type LoadResult, newCounted, resultOf } from './f
 import { count, type Kind } from './load.ts';
 import { fill, kinds } from './target.ts';
 
-export type Name = 'ours' | 'before' | Bare;
+/** `interval`: ours with audit.sync=interval, for reads at few connections alone. */
+export type Name = 'ours' | 'before' | 'interval' | Bare;
 type What = 'read' | 'write' | 'list' | 'lookup';
 
 interface Size {
@@ -44,6 +45,8 @@ const SMALL: Size = { rounds: 1, warmupMs: 20, durationMs: 80, secrets: 50, conn
 const REACH_HONO = process.versions.node.startsWith('20.') ? 0.5 : 0.45;
 /** Of the requests a second of bare hono that appends and syncs. */
 const REACH_SYNC = 0.85;
+/** So few that the log's sync is not shared by many. */
+const FEW = 4;
 const BODY = JSON.stringify({ data: { username: 'bench', password: 'x'.repeat(160) } });
 
 interface Contender {
@@ -97,7 +100,7 @@ async function measure(contenders: readonly Contender[], size: Size, say: (line:
           // Each round begins with another one.
           const { name, server, kinds: known } = contenders[(i + round) % contenders.length] as Contender;
           const kind = known.get(what);
-          if (kind === undefined) continue;
+          if (kind === undefined || (name === 'interval' && connections > FEW)) continue;
           const { target, pid, token } = server;
           const run = await count({
             ...{ target, pid, connections, warmupMs: size.warmupMs, durationMs: size.durationMs, mix: [kind] },
@@ -129,11 +132,12 @@ function rowsOf(counts: Counts, names: readonly Name[], what: What, connections:
   if (own === undefined) return [];
   // A list and a lookup are answered by bare servers as a read is.
   const bare: What = what === 'write' ? 'write' : 'read';
-  const results = names.flatMap((name): [Name, LoadResult][] => {
+  const all = names.flatMap((name): [Name, LoadResult][] => {
     const result = counts.get(name, name === 'before' ? what : bare, connections);
     return name === 'ours' || result === undefined ? [] : [[name, result]];
   });
-  const by = new Map(results);
+  const results = all.filter(([name]) => name !== 'interval');
+  const by = new Map(all);
   const perCpu = (result: LoadResult | undefined): number => result?.requestsPerCpuSecond ?? Number.NaN;
   const toHono = perCpu(own) / perCpu(by.get('hono'));
   const toSync = own.requestsPerSecond / (by.get('hono-sync')?.requestsPerSecond ?? Number.NaN);
@@ -150,7 +154,17 @@ function rowsOf(counts: Counts, names: readonly Name[], what: What, connections:
       note: `${own.cpuMicrosPerRequest ?? '?'} us CPU a request; ${noteOf([['ours', own], ...results])}`,
     },
   ];
-  if (what === 'read' && connections <= 4) {
+  if (what === 'read' && connections <= FEW) {
+    const interval = by.get('interval');
+    if (interval !== undefined) {
+      rows.push({
+        what: `${title}, in a second, audit.sync=interval`,
+        unit: 'requests/s',
+        ours: interval.requestsPerSecond,
+        rivals: { always: own.requestsPerSecond },
+        ratio: interval.requestsPerSecond / own.requestsPerSecond,
+      });
+    }
     rows.push({
       what: `${title}, in a second`,
       unit: 'requests/s',
@@ -173,12 +187,16 @@ export async function run(options: BenchOptions, only: Partial<Size> = {}): Prom
   try {
     const programs: [Name, string | undefined][] = [['ours', options.program]];
     if (options.against !== undefined) programs.push(['before', options.against]);
+    if (size.connections.some((count) => count <= FEW)) programs.push(['interval', options.program]);
     for (const [name, program] of programs) {
       const server = await startBox({
         folder: `${scratch.folder}/${name}`,
         ...(program === undefined ? {} : { program }),
+        ...(name === 'interval' ? { settings: { audit: { sync: 'interval' } } } : {}),
       });
-      started.push({ name, server, kinds: ourKinds(size.secrets) });
+      const all = ourKinds(size.secrets);
+      const reads = new Map([...all].filter(([what]) => what === 'read'));
+      started.push({ name, server, kinds: name === 'interval' ? reads : all });
       say(`writing ${size.secrets} secrets to ${name}`);
       await fill(
         { target: server.target, token: server.token ?? '', connections: 16, warmupMs: 0, durationMs: 0 },

@@ -43,9 +43,9 @@ describe('the load generator', () => {
   test('deals the kinds out in their shares', async () => {
     await drive({ target, connections: 4, warmupMs: 0, durationMs: 300, mix: [kind('a', 80), kind('b', 20)] });
     const [a = 0, b = 0] = [asked.get('/a'), asked.get('/b')];
-    expect(a + b).toBeGreaterThan(20);
-    expect(a / (a + b)).toBeGreaterThan(0.75);
-    expect(a / (a + b)).toBeLessThan(0.85);
+    // However few a busy machine lets through, the shares hold.
+    expect(a + b).toBeGreaterThan(4);
+    expect(Math.abs(a - 0.8 * (a + b))).toBeLessThan(2);
   });
 
   test('at a fixed rate a stall of the server counts for every request that waited behind it', async () => {

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { run as growth } from '../../bench/growth/growth.ts';
 import { run as http } from '../../bench/http/http.ts';
 import { main } from '../../bench/main.ts';
 import { run as memory } from '../../bench/memory/memory.ts';
@@ -41,10 +42,18 @@ describe('the small size of each benchmark runs and measures ours and its rivals
   test('http', async () => {
     const result = await http({ small: true }, { durationMs: 150 });
     const cases = result.rows.map(({ what }) => what);
-    expect(cases).toEqual(['read', 'read', 'write', 'list', 'lookup'].map((what) => expect.stringContaining(what)));
+    expect(cases).toEqual(
+      ['read', 'interval', 'read', 'write', 'list', 'lookup'].map((what) => expect.stringContaining(what)),
+    );
     expectFigures(result);
     expect(Object.keys(result.rows[0]?.rivals ?? {})).toEqual(['http', 'hono', 'hono-sync']);
     expect(result.rows[0]?.note).toMatch(/p50\/p99 ms: ours [\d.]+\/[\d.]+ at/);
+  });
+
+  test('growth', async () => {
+    const result = await growth({ small: true });
+    expectFigures(result);
+    expect(result.rows.map(({ reach }) => reach).filter(Boolean)).toEqual(['<= 1.5 times: flat', '<= 1.5 times: flat']);
   });
 
   test('memory', async () => expectFigures(await memory({ small: true })));
@@ -93,6 +102,7 @@ describe('the command', () => {
       'core',
       'store',
       'http',
+      'growth',
       'memory',
       'start',
       'unseal',
