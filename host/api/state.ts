@@ -173,7 +173,8 @@ export async function answerState(
     return await handler?.(parts, body);
   } catch (error) {
     // One answer for every share that does not open the box.
-    if (isFault(error, 'slot.refused')) throw new Fault('slot.refused', `'key' did not open the box: ${error.message}`);
+    if (path === 'sys/unseal' && isFault(error, 'slot.refused'))
+      throw new Fault('slot.refused', `'key' did not open the box: ${error.message}`);
     throw error;
   }
 }

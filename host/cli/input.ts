@@ -55,12 +55,19 @@ export async function readInputText(environment: Environment): Promise<string> {
 /**
  * A token, share or password: asked for without echo on a terminal, else the first line of standard input. Never taken
  * from the arguments, which every user of the machine can read.
+ *
+ * @param blanks  `keep`: they are a part of it, as of a PIN
  */
-export async function readSecret(environment: Environment, question: string): Promise<string> {
+export async function readSecret(
+  environment: Environment,
+  question: string,
+  blanks: 'trim' | 'keep' = 'trim',
+): Promise<string> {
   const text = environment.inputIsTerminal
     ? await given(environment.prompt(question))
     : decodeText(await given(environment.readInput(SECRET_SIZE_MAX)), 'standard input');
-  const line = text.split(/\r?\n/, 1)[0]?.trim() ?? '';
+  const first = text.split(/\r?\n/, 1)[0] ?? '';
+  const line = blanks === 'trim' ? first.trim() : first;
   if (line === '') throw new LocalError('nothing was given on standard input');
   return line;
 }

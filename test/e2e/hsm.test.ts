@@ -1,13 +1,16 @@
 /** A real server with an HSM (SoftHSM stands in), as its operator meets it. */
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
 import { openLmdbStore } from '../../host/store/lmdb/open.ts';
 import { files } from '../../host/system/files.ts';
 import { lockFolder } from '../../host/system/lock.ts';
 import { initSoftHsmToken, PIN, removeScratch, SOFTHSM_MODULE, softHsm } from '../host/seal/pkcs11/tokens.ts';
 import { Operator } from './cli.ts';
 import { Home, type RunningServer } from './server.ts';
+
+// Some dozen processes a test, on machines that do other things too.
+vi.setConfig({ testTimeout: 240_000 });
 
 const homes: Home[] = [];
 afterEach(async () => {
@@ -52,7 +55,7 @@ const isSealed = async (server: RunningServer): Promise<unknown> =>
   (await server.call('GET', 'sys/seal-status', undefined, '')).json?.['sealed'];
 
 async function becomesOpen(server: RunningServer): Promise<void> {
-  for (let tries = 0; tries < 400; tries++) {
+  for (let tries = 0; tries < 1200; tries++) {
     if ((await isSealed(server)) === false) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
@@ -141,6 +144,16 @@ describe('a box with an HSM', () => {
     expect(other.finding('slot pkcs11')?.sentence).toContain('not allowed here');
     const dev = new Operator(at.home, {});
     expect(dev.finding('slot pkcs11')?.sentence).toContain('settings seal.pkcs11.*');
+  });
+
+  test('is not made where the token is not told its PIN, and says so', async () => {
+    const at = bench('onprem-hsm', false);
+    await at.start();
+    expect(at.operator.run('init -key-shares=1 -key-threshold=1')).toMatchObject({
+      code: 2,
+      error: expect.stringMatching(/\* the token asks for a PIN: name its file in seal.pkcs11.pinFile/),
+    });
+    expect(at.operator.run('init -status').code).toBe(2);
   });
 
   test('whose row was edited on the disk stays shut and names the damage', async () => {

@@ -1,13 +1,16 @@
 /** A real server on a machine with a (software) TPM, as its operator meets it. */
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { openLmdbStore } from '../../host/store/lmdb/open.ts';
 import { files } from '../../host/system/files.ts';
 import { lockFolder } from '../../host/system/lock.ts';
 import { Machine as Chip } from '../tpm/machine.ts';
 import { Operator } from './cli.ts';
 import { Home, type RunningServer } from './server.ts';
+
+// Some dozen processes a test, on machines that do other things too.
+vi.setConfig({ testTimeout: 240_000 });
 
 const open: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -47,7 +50,7 @@ const isSealed = async (server: RunningServer): Promise<unknown> =>
   (await server.call('GET', 'sys/seal-status', undefined, '')).json?.['sealed'];
 
 async function becomesOpen(server: RunningServer): Promise<void> {
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 1200; tries++) {
     if ((await isSealed(server)) === false) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
@@ -180,7 +183,7 @@ describe('a box with a TPM', () => {
       expect(await isSealed(again)).toBe(true);
       expect(again.stdout).toContain(sentence);
       await again.stop();
-      expect(at.operator.finding('slot tpm2')).toMatchObject({ state: where === blob ? 'bad' : 'ok' });
+      expect(at.operator.finding('slot tpm2')).toMatchObject({ state: 'bad' });
       await edit(flip(where));
     }
     await edit(flip(created));

@@ -20,7 +20,7 @@ export async function offeredPin({ environment, parsed }: Invocation, asked = fa
     if (line === '') throw new LocalError('the file of -pin-file is empty');
     return line;
   }
-  return parsed.bool('pin') || asked ? await readSecret(environment, 'PIN (it is not shown): ') : undefined;
+  return parsed.bool('pin') || asked ? await readSecret(environment, 'PIN (it is not shown): ', 'keep') : undefined;
 }
 
 /** What a slot command is told of one slot, by id or, where there is one of it alone, by kind. */
