@@ -154,6 +154,12 @@ describe('while a credential is made', () => {
 describe('while a lease is renewed', () => {
   test('it is revoked: it stays revoked', async () => {
     const { id, name } = await box.creds('r', { ttl: 60 });
+    let go = (): void => {};
+    const waits = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    // The lease's row is there all the time: its credential is not ended yet.
+    box.server.before = (call) => (call === 'end' ? waits : undefined);
     meanwhile = {
       step: 'renew.lease',
       work: () => box.ok('write', 'sys/leases/revoke', { lease_id: id, sync: false }),
@@ -162,6 +168,7 @@ describe('while a lease is renewed', () => {
       400,
       'lease not found',
     ]);
+    go();
     expect(await box.settled()).toEqual([]);
     expect(box.server.logins.has(name)).toBe(false);
     expect([box.rows('L'), box.rows('T')]).toEqual([0, 0]);
@@ -348,6 +355,25 @@ describe('while credentials end', () => {
       async () => (await box.send('write', 'sys/mounts/fake', { type: 'fake' })).kind === 'answer',
       10_000,
     );
+    expect(box.server.names()).toEqual([]);
+  });
+
+  test('a mount stays until what was half made in it is undone', async () => {
+    box.server.after = (call) => {
+      if (call === 'create') throw new Fault('database.unreachable', 'the connection broke');
+    };
+    expect(refusal(await box.send('read', 'fake/creds/r'))[0]).toBe(502);
+    box.server.after = () => {};
+    let removed = false;
+    const removal = box.send('delete', 'sys/mounts/fake').then((outbound) => {
+      removed = true;
+      return outbound;
+    });
+    await pause(200);
+    expect([removed, box.rows('I')]).toEqual([false, 1]);
+    await box.until(() => removed, 500);
+    expect((await removal).kind).toBe('answer');
+    expect([box.rows('I'), box.rows('Q')]).toEqual([0, 0]);
     expect(box.server.names()).toEqual([]);
   });
 

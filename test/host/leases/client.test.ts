@@ -1,5 +1,6 @@
 /** Leases over HTTP: the command line and clients of the field, as they are, against a box with a fake server behind it. */
 import { execFile } from 'node:child_process';
+import { request } from 'node:http';
 import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Api, startApi } from '../../../host/api/server.ts';
@@ -75,6 +76,26 @@ describe('holdfast lease', () => {
     box.server.refused.clear();
     expect(await cli('lease', 'reconcile')).toEqual([0, 'Every name is explained.\n', '']);
   });
+});
+
+test('a client that is gone before its answer leaves a lease that can be found, and ends', async () => {
+  let go = (): void => {};
+  const slow = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  box.server.before = (call) => (call === 'create' ? slow : undefined);
+  const asked = request(`${address}/v1/fake/creds/gone`, { headers: { 'x-vault-token': box.root } });
+  asked.on('error', () => undefined);
+  asked.end();
+  await box.until(() => box.rows('I') === 1);
+  asked.destroy();
+  box.server.before = () => {};
+  go();
+  await box.until(() => box.server.logins.size === 1 && box.rows('I') === 0);
+  const { data } = await box.ok('list', 'sys/leases/lookup/fake/creds/gone');
+  expect(data?.['keys']).toHaveLength(1);
+  await box.ok('write', 'sys/leases/revoke-prefix/fake/creds/gone');
+  expect(box.server.names()).toEqual([]);
 });
 
 test('node-vault renews and revokes', async () => {
