@@ -48,6 +48,10 @@ describe('holdfast operator', () => {
     expect(ok('operator rotate -erase')).toMatch(/erase\s+(moving|copying|waiting|overwriting|none)/);
     expect(term()).toBe(before + 1);
     expect(ok('kv get -field=a secret/app')).toBe('1');
+    // The rows move for as long as a request may hold one: until then it is pending, and the metrics say so.
+    const metrics = ok('read sys/metrics');
+    for (const name of ['holdfast_erase_pending 1', 'holdfast_old_epochs ', 'holdfast_rewrapped_rows '])
+      expect(metrics).toContain(`\n${name}`);
     const policy = JSON.parse(ok('read sys/internal/specs/openapi -format=json'));
     const inQuery = policy.paths['/sys/rotate'].put?.parameters ?? policy.paths['/sys/rotate'].post.parameters;
     expect(inQuery).toContainEqual(expect.objectContaining({ name: 'erase', in: 'query' }));
