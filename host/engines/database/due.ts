@@ -15,6 +15,8 @@ const SIDE_BY_SIDE_MAX = 4;
 /** An attempt is over by then, whatever its server does: some calls of ten seconds. */
 const ATTEMPT_MS = 90_000;
 const CLOSE_MS = 2000;
+/** Longer than the longest pause between two attempts. */
+const STUCK_MS = 3_600_000;
 
 /** What could not be rotated, for health. */
 export interface Stuck {
@@ -22,6 +24,8 @@ export interface Stuck {
   readonly role: string;
   readonly attempts: number;
   readonly fault: string;
+  /** Lease time of the last attempt. */
+  readonly atMs: number;
 }
 
 interface Lane {
@@ -44,15 +48,14 @@ export class DueRotations {
     this.#parts = parts;
     this.#rotations = rotations;
     this.#steps = steps;
+    rotations.watch((mount, name) => this.#stuck.delete(`${mount.id}/${name}`));
   }
 
+  /** One that is not tried any more (its mount was removed) is not listed for ever. */
   get stuck(): readonly Stuck[] {
+    const nowMs = this.#parts.lease.nowMs();
+    for (const [key, { atMs }] of this.#stuck) if (nowMs - atMs > STUCK_MS) this.#stuck.delete(key);
     return [...this.#stuck.values()];
-  }
-
-  /** A role does not need its rotation any more, or had it. */
-  forget(mount: MountInfo, name: string): void {
-    this.#stuck.delete(`${mount.id}/${name}`);
   }
 
   start(): void {
@@ -102,7 +105,6 @@ export class DueRotations {
       if (!this.#open) return;
       await this.#rotations.inLine(mount, name, () => this.#rotations.rotate(mount, name));
       this.rotated++;
-      this.forget(mount, name);
       this.#note(mount, name, username, 'done', '');
     } catch (error) {
       await this.#failure(mount, name, username, error);
@@ -126,7 +128,8 @@ export class DueRotations {
     if (['value.absent', 'route.absent', 'appliance.sealed'].includes(fault.code)) return;
     this.failed++;
     const attempts = (this.#stuck.get(`${mount.id}/${name}`)?.attempts ?? 0) + 1;
-    this.#stuck.set(`${mount.id}/${name}`, { mount: mount.path, role: name, attempts, fault: fault.message });
+    const atMs = this.#parts.lease.nowMs();
+    this.#stuck.set(`${mount.id}/${name}`, { mount: mount.path, role: name, attempts, fault: fault.message, atMs });
     this.#note(mount, name, username, 'failed', fault.code);
   }
 

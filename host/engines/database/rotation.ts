@@ -23,12 +23,18 @@ export class Rotations {
   readonly #roots: Roots;
   readonly #steps: Steps;
   readonly #queue = new KeyedQueue();
+  #done: (mount: MountInfo, name: string) => void = () => {};
 
   constructor(parts: DatabaseParts, connections: Connections, roots: Roots, steps: Steps) {
     this.#parts = parts;
     this.#connections = connections;
     this.#roots = roots;
     this.#steps = steps;
+  }
+
+  /** @param done  told when a role has its new secret, or is gone: whatever its rotation waited for is over */
+  watch(done: (mount: MountInfo, name: string) => void): void {
+    this.#done = done;
   }
 
   /** What changes a static role follows in line. */
@@ -81,6 +87,7 @@ export class Rotations {
         rows.ends(path, NO_SUFFIX, record.nextMs, undefined, 'rotation');
       }),
     );
+    this.#done(mount, name);
   }
 
   /**
@@ -187,12 +194,14 @@ export class Rotations {
     const times = { rotatedMs: lease.nowMs(), rotatedNanos: lease.nowNanos() };
     const dueMs = await nextDue(this.#parts, record, times.rotatedMs);
     const kept = known ? {} : { previous: secret === '' ? previous : secret };
-    return await this.#steps.durable('static.adopt', () =>
+    const adopted = await this.#steps.durable('static.adopt', () =>
       this.change(mount, name, (now) => {
         const { pending: _, previous: __, creating: ___, ...rest } = now;
         return { ...rest, ...times, secret: pending, attempts: 0, dueMs, nextMs: dueMs, ...kept };
       }),
     );
+    this.#done(mount, name);
+    return adopted;
   }
 
   async #failed(mount: MountInfo, name: string, error: unknown): Promise<void> {

@@ -205,6 +205,29 @@ describe('when the server is away', () => {
     await box.ok('delete', `db/static-roles/${login}`);
   });
 
+  test('a role that is stuck is not listed any more when it is rotated by hand, or deleted', async () => {
+    const own = await fakeBox();
+    try {
+      const stuck = (): number | undefined => own.services.engines[0]?.figures?.().get('database_rotations_stuck');
+      for (const name of ['one', 'two']) {
+        own.server.add(name, 'first-password');
+        await own.ok('write', `db/static-roles/${name}`, { db_name: 'c', username: name, rotation_period: '1h' });
+      }
+      own.server.before = (call) => {
+        if (call === 'change') throw new Fault('database.refused', 'not now');
+      };
+      own.skip(3_601_000);
+      await until(() => stuck() === 2);
+      own.server.before = () => {};
+      await own.ok('write', 'db/rotate-role/one');
+      expect(stuck()).toBe(1);
+      await own.ok('delete', 'db/static-roles/two');
+      expect(stuck()).toBe(0);
+    } finally {
+      await own.end();
+    }
+  });
+
   test('one that takes its password and lets nobody in is rotated, and the old one is kept', async () => {
     box.server.before = (call) => {
       if (call === 'letsIn') throw new Fault('database.unreachable', 'not from here');
