@@ -21,6 +21,8 @@ interface Trap {
 export class NetworkProxy {
   readonly #server: Server;
   readonly #links = new Set<Link>();
+  /** Every socket of a client that is not closed yet, those of ended links too. */
+  readonly #clients = new Set<Socket>();
   readonly #traps = new Set<Trap>();
   #held = false;
   #delayMs = 0;
@@ -31,6 +33,8 @@ export class NetworkProxy {
   private constructor(target: { readonly host: string; readonly port: number }) {
     this.#server = createServer({ allowHalfOpen: true }, (client) => {
       this.connectionCount++;
+      this.#clients.add(client);
+      client.once('close', () => this.#clients.delete(client));
       if (this.#refusing) return void client.resetAndDestroy();
       const link = new Link(client, target, {
         held: () => this.#held,
@@ -120,6 +124,7 @@ export class NetworkProxy {
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.cut();
+    for (const client of this.#clients) client.destroy();
     await closed;
   }
 

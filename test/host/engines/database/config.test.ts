@@ -9,6 +9,7 @@ beforeAll(async () => {
 afterAll(() => box.end());
 beforeEach(() => {
   box.server.before = () => {};
+  box.server.after = () => {};
 });
 const details = async (name: string) => (await box.ok('read', `db/config/${name}`)).data;
 
@@ -123,6 +124,25 @@ describe('config', () => {
       expect(refusal(await box.send('write', `db/${path}/nothere`))).toContain(
         '500 1 error occurred:\n\t* failed to find entry for connection with name: "nothere"',
       );
+  });
+
+  test('where neither of two passwords holds, an operator’s third one does', async () => {
+    box.server.add('lost', 'first');
+    await box.ok('write', 'db/config/lost', { ...CONNECTION, username: 'lost', password: 'first' });
+    await box.ok('write', 'db/roles/lost', { db_name: 'lost' });
+    box.server.after = (call) => {
+      if (call === 'change') throw new Fault('database.unreachable', 'cut');
+    };
+    expect(refusal(await box.send('write', 'db/rotate-root/lost'))).toMatch(/^502 .*cut/);
+    box.server.after = () => {};
+    box.server.add('lost', 'set by somebody else');
+    const lost = refusal(await box.send('read', 'db/creds/lost'));
+    expect(lost).toMatch(/^400 neither the password of the connection "lost" nor the one that it was to get/);
+    expect(refusal(await box.send('write', 'db/config/lost', { allowed_roles: '*' }))).toMatch(/^400 neither/);
+    await box.ok('write', 'db/config/lost', { password: 'set by somebody else' });
+    await box.ok('read', 'db/creds/lost');
+    await box.ok('write', 'db/rotate-root/lost');
+    await box.ok('read', 'db/creds/lost');
   });
 
   test('a connection is deleted, and again', async () => {

@@ -99,6 +99,18 @@ describe.each(['postgresql', 'mariadb'] as const)('over %s', (kind) => {
     expect(await logsIn(server, username, password)).toBe(false);
   });
 
+  test('two dozen at once are two dozen logins, and a prefix ends them all', async () => {
+    await box.ok('write', 'db/roles/many', { db_name: 'c', creation_statements: words.create });
+    const made = await Promise.all(Array.from({ length: 24 }, () => issue('many')));
+    expect(new Set(made.map(({ username }) => username)).size).toBe(24);
+    expect(new Set(made.map(({ password }) => password)).size).toBe(24);
+    const [first] = made;
+    expect(await logsIn(server, first?.username ?? '', first?.password ?? '')).toBe(true);
+    await box.ok('write', 'sys/leases/revoke-prefix/db/creds/many', { sync: true });
+    const left = new Set(await names());
+    expect(made.filter(({ username }) => left.has(username))).toEqual([]);
+  });
+
   test.each(['x"; DROP TABLE t; --', "a'' OR 1=1", '$$a$$', '`b`', 'naïve ☃'])(
     'a role named %j makes and drops a login',
     async (role) => {
