@@ -93,9 +93,9 @@ export class ConfigOperations {
     adapter.check(record.rootStatements, 'change', 'password');
     const verifies = fields['verify_connection'] !== false && !record.selfManaged;
     const warnings = [...settings.warnings, ...(verifies ? await this.#verify(name, record) : [])];
-    const { pending, ...settled } = record;
-    // A password that was to come is kept until the server has let the box in by another one.
-    const stored = pending !== undefined && !verifies ? record : settled;
+    const { pending, pendingUntilMs: _, ...settled } = record;
+    // A password that was to come is kept until the server has let the box in by another one, and nothing can arrive any more.
+    const stored = pending !== undefined && (!verifies || this.#roots.mayArrive(record)) ? record : settled;
     const named = { ...stored, prefixes: this.#prefixes(adapter, stored) };
     await view.update(configPath(name), (rows) => {
       rows.get(configPath(name));
@@ -161,6 +161,7 @@ export class ConfigOperations {
       prefixes: before?.prefixes ?? [],
       revision: this.#roots.newRevision(),
       ...(before?.pending === undefined ? {} : { pending: before.pending }),
+      ...(before?.pendingUntilMs === undefined ? {} : { pendingUntilMs: before.pendingUntilMs }),
       rotatedMs: before?.rotatedMs ?? 0,
     };
   }

@@ -34,6 +34,8 @@ export interface ConnectionRecord {
   readonly revision: string;
   /** The next password of the box's own login, while it is not known whether the server has it. */
   readonly pending?: string;
+  /** Lease time until which a change to the pending one may still arrive at the server, from a dead process too. */
+  readonly pendingUntilMs?: number;
   /** Lease time of the last rotation; 0: none. */
   readonly rotatedMs: number;
 }

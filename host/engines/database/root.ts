@@ -14,6 +14,9 @@ import { CALL_MS, type DatabaseParts, ownView, refuseWhileHeld } from './parts.t
 import { type ConnectionRecord, configPath, encodeRecord, readConnection } from './records.ts';
 import type { Steps } from './steps.ts';
 
+/** A change is over at the server within CALL_MS of its sending (host/databases); it is sent soon after it is written. */
+const ARRIVES_MS = 2 * CALL_MS;
+
 /** A configured connection that can be used. */
 export interface Connected {
   readonly record: ConnectionRecord;
@@ -63,6 +66,11 @@ export class Roots {
     return { record, database: this.#connections.use(this.key(mount, name), name, record) };
   }
 
+  /** Whether the server may yet hear of the pending password. */
+  mayArrive({ pending, pendingUntilMs = 0 }: ConnectionRecord): boolean {
+    return pending !== undefined && this.#parts.lease.nowMs() < pendingUntilMs;
+  }
+
   /** Finds out which of two passwords is in force. In line only. @returns the record as it is then */
   async settle(mount: MountInfo, name: string): Promise<ConnectionRecord> {
     const record = await ownView(this.#parts.barrier, mount, (view) => this.require(view, name));
@@ -72,7 +80,11 @@ export class Roots {
     const database = this.#connections.use(this.key(mount, name), name, record);
     if (await this.#letsIn(database, record.username, pending)) return await this.#adopt(mount, name, pending);
     if (await this.#letsIn(database, record.username, String(record.settings['password'] ?? ''))) {
-      return await this.#steps.durable('root.drop', () => this.#change(mount, name, ({ pending: _, ...rest }) => rest));
+      // What was sent may be under way yet: a password that was forgotten too early would lock the box out.
+      if (this.mayArrive(record)) return record;
+      return await this.#steps.durable('root.drop', () =>
+        this.#change(mount, name, ({ pending: _, pendingUntilMs: __, ...rest }) => rest),
+      );
     }
     throw new Fault(
       'database.refused',
@@ -88,8 +100,12 @@ export class Roots {
       const lacks = ['username', 'password'].find((setting) => String(record.settings[setting] ?? '') === '');
       if (lacks !== undefined)
         throw new Fault('engine.failed', `unable to rotate root credentials: no ${lacks} in configuration`);
-      const next = await this.#parts.password(record.passwordPolicy);
-      await this.#steps.durable('root.pending', () => this.#change(mount, name, (now) => ({ ...now, pending: next })));
+      // One that may arrive yet is given again: whichever of the two arrives first, the password is the same.
+      const next = record.pending ?? (await this.#parts.password(record.passwordPolicy));
+      const pendingUntilMs = this.#parts.lease.nowMs() + ARRIVES_MS;
+      await this.#steps.durable('root.pending', () =>
+        this.#change(mount, name, (now) => ({ ...now, pending: next, pendingUntilMs })),
+      );
       const database = this.#connections.use(this.key(mount, name), name, record);
       await this.#steps.outside('root.change', () =>
         database.change(record.username, passwordLogin(next), record.rootStatements, CALL_MS),
@@ -112,7 +128,7 @@ export class Roots {
 
   #adopt(mount: MountInfo, name: string, password: string): Promise<ConnectionRecord> {
     return this.#steps.durable('root.adopt', () =>
-      this.#change(mount, name, ({ pending: _, ...record }) => {
+      this.#change(mount, name, ({ pending: _, pendingUntilMs: __, ...record }) => {
         const { stored, shown } = this.#connections.adapter(record.plugin).parse({ ...record.settings, password });
         return {
           ...record,
