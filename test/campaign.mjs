@@ -36,6 +36,12 @@ const CAMPAIGNS = {
     variable: 'HOLDFAST_FAULT_POINTS',
     args: ['test/crash/fault.test.ts', 'test/crash/box-fault.test.ts'],
   },
+  crash: {
+    help: 'a box ended at every named step of leases and rotations, by kill and by power cut, before real database servers: N cases of each (all)',
+    size: 100_000,
+    variable: 'HOLDFAST_CRASH_CASES',
+    args: ['test/crash/leases-postgresql.test.ts', 'test/crash/leases-mariadb.test.ts'],
+  },
   leases: {
     help: 'N leases of one role: opening, memory, listing (100000)',
     size: 100_000,

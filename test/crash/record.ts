@@ -29,7 +29,7 @@ export function buildShim(): string {
 }
 
 /** Bundles a TypeScript program for a child process; returns its path. Node 20 does not run TypeScript itself. */
-export async function bundle(entry: string): Promise<string> {
+export async function bundle(entry: string, packages: 'bundle' | 'external' = 'bundle'): Promise<string> {
   const name = posix.basename(entry).replace(/\.ts$/, '');
   const outfile = join(ROOT, 'tmp', 'rig', `${name}-${process.pid}.mjs`);
   await build({
@@ -39,6 +39,7 @@ export async function bundle(entry: string): Promise<string> {
     platform: 'node',
     format: 'esm',
     target: 'node20',
+    packages,
     external: ['lmdb', 'koffi'],
     banner: { js: "import { createRequire as __cr } from 'node:module'; const require = __cr(import.meta.url);" },
     logLevel: 'warning',
@@ -106,7 +107,8 @@ export async function recordRun(options: RecordOptions): Promise<RecordedRun> {
   }
 }
 
-function readBaseline(folder: string): Baseline {
+/** What lies in a folder now: it counts as durable. */
+export function readBaseline(folder: string): Baseline {
   const files: { path: string; inode: number; data: Buffer }[] = [];
   const folders: { path: string; inode: number }[] = [];
   const visit = (path: string): void => {

@@ -113,14 +113,19 @@ export async function assemble(
 }
 
 /** The machine's clock, moved by tests. Timers also go off when time is moved past them. */
-class MovedClock implements SystemClock {
+export class MovedClock implements SystemClock {
   readonly #real = systemClock();
   readonly #waiting = new Map<() => void, number>();
   #still: { readonly wallMs: number; readonly bootMs: number } | undefined;
-  #skipped = 0;
+  #skipped: number;
   #jumped = 0;
   #bootedAt = 0;
   #boots = 0;
+
+  /** @param skippedMs  how far an earlier process of this test had moved time on */
+  constructor(skippedMs = 0) {
+    this.#skipped = skippedMs;
+  }
 
   get bootId(): string {
     return this.#boots === 0 ? this.#real.bootId : `${this.#real.bootId}-${this.#boots}`;

@@ -1,0 +1,3 @@
+import { crashMatrix } from './leases/suite.ts';
+
+crashMatrix('postgresql');
