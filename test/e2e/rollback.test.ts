@@ -1,10 +1,13 @@
 /** A real server over a (software) TPM whose disk is put back to an older one, as its operators meet it. */
 import { cpSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { Machine as Chip } from '../tpm/machine.ts';
 import { Operator } from './cli.ts';
 import { Home, type RunningServer } from './server.ts';
+
+// Some dozen processes, on machines that do other things too.
+vi.setConfig({ testTimeout: 240_000 });
 
 const open: (() => Promise<void>)[] = [];
 afterEach(async () => {
