@@ -78,6 +78,42 @@ describe('a lease', () => {
     expect(box.server.logins.has(name)).toBe(false);
   });
 
+  test('outlives a change of every key: it is found, renewed and ended', async () => {
+    const { id, name } = await box.creds('keys', { ttl: 600 });
+    const { auth } = await box.ok('write', 'auth/token/create', { policies: ['root'] });
+    const other = await box.creds('keys', {}, auth?.clientToken ?? '');
+    await box.ok('write', 'sys/rotate', { erase: true });
+    await box.until(async () => {
+      const { data } = await box.ok('read', 'sys/rotate');
+      return data?.['erase'] === 'none' && data['running'] === false;
+    });
+    expect((await box.ok('list', 'sys/leases/lookup/fake/creds/keys')).data?.['keys']).toHaveLength(2);
+    expect(await box.lookup(id)).toMatchObject({ id });
+    await box.ok('write', 'sys/leases/renew', { lease_id: id, increment: 700 });
+    await box.ok('write', 'auth/token/revoke', { token: auth?.clientToken ?? '' });
+    await box.until(() => !box.server.logins.has(other.name));
+    await box.ok('write', 'sys/leases/revoke', { lease_id: id });
+    expect(box.server.logins.has(name)).toBe(false);
+    expect(refusal(await box.send('list', 'sys/leases/lookup/fake/creds/keys'))[0]).toBe(404);
+  });
+
+  test('that is being made while every row is sealed anew is written all the same', async () => {
+    let done = false;
+    const rotating = (async () => {
+      for (let i = 0; i < 4 && !done; i++) {
+        await box.ok('write', 'sys/rotate');
+        await box.until(async () => (await box.ok('read', 'sys/rotate')).data?.['running'] === false);
+      }
+    })();
+    const made = [];
+    for (let i = 0; i < 40; i++) made.push(await box.creds('rotating'));
+    done = true;
+    await rotating;
+    for (const { id } of made) expect(await box.lookup(id)).toMatchObject({ id });
+    await box.ok('write', 'sys/leases/revoke-prefix/fake/creds/rotating');
+    expect(made.filter(({ name }) => box.server.logins.has(name))).toEqual([]);
+  });
+
   test('is one of thousands that a prefix ends', async () => {
     const made = [];
     for (let i = 0; i < 20; i++) made.push(await Promise.all(Array.from({ length: 15 }, () => box.creds('many'))));

@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
 import { Fault } from '../../../host/fault.ts';
+import * as rows from '../../../host/leases/row.ts';
 import { STEPS, type Step, type StepHook } from '../../../host/leases/steps.ts';
 import { type LeaseBox, leaseBox, TIMEOUT_MS } from './rig.ts';
 
@@ -127,7 +128,26 @@ const later: Flow = async (box) => {
 };
 const reconcile: Flow = (box) => box.send('read', 'sys/leases/reconcile');
 
-const FLOWS: Readonly<Record<Exclude<Step, 'queue.clear' | 'tidy.clear'>, Flow>> = {
+/** Rows that name no lease: what damage leaves, and no way through the service. */
+async function stray(box: LeaseBox, key: Buffer, payload: Uint8Array): Promise<void> {
+  const { barrier } = box.services;
+  await barrier.job('lease', undefined, (grant) => barrier.commit([barrier.seal(grant, 'lease', key, payload)]));
+}
+const nowhere = { directory: Buffer.alloc(16, 1), entry: Buffer.alloc(16, 2) };
+const tidy: Flow = async (box) => {
+  await stray(box, rows.tokenKey('03'.repeat(16), nowhere.directory, nowhere.entry), new Uint8Array(1));
+  return await box.send('write', 'sys/leases/tidy');
+};
+const clear: Flow = async (box) => {
+  const queued = { sinceMs: 0, reason: 'damage', attempts: 0, fault: '' };
+  await stray(box, rows.queueKey({ lane: Buffer.alloc(16, 4), nextMs: 0, ...nowhere }), rows.encodeQueued(queued));
+  await box.services.leases.sweep();
+  await box.until(() => box.rows('Q') === 0);
+};
+
+const FLOWS: Readonly<Record<Step, Flow>> = {
+  'tidy.clear': tidy,
+  'queue.clear': clear,
   'issue.intent': issue,
   'issue.create': issue,
   'issue.lease': issue,
@@ -191,6 +211,7 @@ test.each(CASES)('a power cut at %s, %s', async (step, when, flow) => {
     expect(cut.server.logins.size).toBe(data?.['lease_count']);
     // Whoever was answered has a lease: what was acknowledged is there.
     await cut.ok('write', 'sys/leases/revoke-prefix/fake');
+    await cut.ok('write', 'sys/leases/tidy');
     expect(cut.server.names()).toEqual([]);
     expect([cut.rows('L'), cut.rows('T'), cut.rows('Q'), cut.rows('I')]).toEqual([0, 0, 0, 0]);
   } finally {
