@@ -23,6 +23,7 @@ import { checkShareSize, Quorum } from './quorum.ts';
 import { clusterIdOf, readComplete, readSealMark, sealMarkPut } from './rows.ts';
 import type { SlotRow } from './slot-format.ts';
 import { openSlot, proveSlot, readSlots, shapeOf, weakest } from './slots.ts';
+import { Turns } from './turns.ts';
 
 const BACKOFF_MS = [1000, 2000, 5000, 15_000, 60_000] as const;
 
@@ -46,8 +47,7 @@ export class Box implements Appliance {
   readonly #heartbeat: Heartbeat;
   /** The next try of the automatic slots, where a device was away. */
   #retry: Timer | undefined;
-  /** Changes of state follow each other. */
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
   #troubles = new Map<string, string>();
   #attempts = 0;
   readonly #openers: Openers;
@@ -150,14 +150,16 @@ export class Box implements Appliance {
 
   async lives(): Promise<void> {
     const { exclusive } = this.holder();
-    const { counters, log } = this.#options;
+    const { counters, log, residents } = this.#options;
     await exclusive(async () => {
       await log.durable();
       const { put, asked } = this.#opening.residence.ask(this.#opening.applianceId());
       await counters.changeKeys((more) => this.#opening.record([put, ...more]), asked);
     });
-    // Not awaited: the request that asked for it is among those that the closing waits for.
-    void this.#exclusive(() => this.#becomeAnother());
+    this.#turns.close(
+      () => residents.close(),
+      () => this.#becomeAnother(),
+    );
   }
 
   async #becomeAnother(): Promise<void> {
@@ -167,7 +169,6 @@ export class Box implements Appliance {
     this.#life++;
     this.#ceremonies.clear();
     try {
-      await residents.close();
       this.#slots = await this.#opening.becomeAnother(this.#slots);
       await residents.open();
     } catch (error) {
@@ -201,7 +202,7 @@ export class Box implements Appliance {
       },
       stopped,
       exclusive: (work) =>
-        this.#exclusive(async () => {
+        this.#turns.next(async () => {
           if (stopped()) throw new Fault('appliance.sealed', 'Vault is sealed');
           if (this.#verifying) {
             throw new Fault(
@@ -219,7 +220,7 @@ export class Box implements Appliance {
    *                 right after it
    */
   initialise(options: InitOptions, deliver?: (result: InitResult) => Promise<void>): Promise<InitResult> {
-    return this.#exclusive(async () => {
+    return this.#turns.alone(async () => {
       const { core, store, freshness, log, residents } = this.#options;
       if (this.#complete !== undefined) throw new Fault('input.invalid', 'Vault is already initialized');
       this.#state = 'opening';
@@ -247,7 +248,7 @@ export class Box implements Appliance {
   }
 
   offerShare(share: Secret, accept?: 'rolled-back'): Promise<SealStatus> {
-    return this.#exclusive(async () => {
+    return this.#turns.alone(async () => {
       checkShareSize(share);
       if (this.#complete === undefined) {
         share[Symbol.dispose]();
@@ -273,7 +274,7 @@ export class Box implements Appliance {
   }
 
   unsealBy(id: string, pin: Secret | undefined): Promise<SealStatus> {
-    return this.#exclusive(async () => {
+    return this.#turns.alone(async () => {
       if (this.#complete === undefined) throw new Fault('appliance.uninitialised', 'Vault is not initialized');
       const { slot, adapter } = this.#openers.named(this.#slots, id);
       const offered = pin === undefined ? {} : { pin };
@@ -301,7 +302,7 @@ export class Box implements Appliance {
   }
 
   unsealAutomatically(): Promise<boolean> {
-    return this.#exclusive(async () => {
+    return this.#turns.alone(async () => {
       if (this.#state === 'open') return true;
       if (this.#complete === undefined || readSealMark(this.#options.store)) return false;
       for (const { slot, adapter } of this.#openers.alone(this.#slots)) {
@@ -327,20 +328,22 @@ export class Box implements Appliance {
   }
 
   async seal(): Promise<void> {
-    await this.#exclusive(async () => {
+    await this.#turns.next(async () => {
       if (this.#state !== 'open') throw new Fault('appliance.sealed', 'Vault is sealed');
       await this.#options.store.commit({ puts: [sealMarkPut(true)] });
       this.#options.log.note('seal.closed', {});
       this.#state = 'sealing';
     });
-    // Not awaited: the request that asked for it is among those that the closing waits for.
-    void this.#exclusive(() => this.#shut());
+    this.#turns.close(
+      () => this.#options.residents.close(),
+      () => this.#shut(),
+    );
   }
 
   /** An orderly stop of the process: as `seal`, without the mark. */
   stop(): Promise<void> {
     this.#retry?.cancel();
-    return this.#exclusive(async () => {
+    return this.#turns.alone(async () => {
       if (this.#state !== 'open') return;
       this.#state = 'sealing';
       await this.#shut();
@@ -405,7 +408,7 @@ export class Box implements Appliance {
     if (agrees !== false) return;
     this.#troubles.set(ROLLED_BACK, oldRow());
     this.#options.log.note('seal.rolled-back', {});
-    await this.#exclusive(async () => {
+    await this.#turns.alone(async () => {
       if (this.#life !== life) return;
       this.#state = 'sealing';
       await this.#shut();
@@ -436,14 +439,8 @@ export class Box implements Appliance {
     this.#state = 'sealing';
     this.#troubles.set('trap', 'the core stopped on an internal error and the box was sealed: please report it');
     const delay = BACKOFF_MS[Math.min(this.#attempts++, BACKOFF_MS.length - 1)] ?? 60_000;
-    void this.#exclusive(() => this.#shut()).then(() =>
-      this.#options.clock.after(delay, () => void this.unsealAutomatically()),
-    );
-  }
-
-  #exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#queue.then(work);
-    this.#queue = done.catch(() => undefined);
-    return done;
+    void this.#turns
+      .alone(() => this.#shut())
+      .then(() => this.#options.clock.after(delay, () => void this.unsealAutomatically()));
   }
 }

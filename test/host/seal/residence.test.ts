@@ -191,6 +191,7 @@ describe('this one lives', () => {
     const was = machine.logOf;
     machine.events.length = 0;
     await machine.box.lives();
+    await machine.clock.wake(() => machine.box.heldBecause() === undefined);
     await settle();
     const after = machine.core.keyringInfo();
     expect(Buffer.from(after.applianceId).toString('hex')).not.toBe(was);

@@ -2,6 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Outbound } from '../../../host/ports/dispatch.ts';
+import { Secret } from '../../../host/secret.ts';
 import { type WholeBox, wholeBox } from './box.ts';
 
 let box: WholeBox;
@@ -60,6 +61,34 @@ test('it makes a new id and a new log, whose first line names the one before; se
       .filter((name) => name.startsWith('audit'))
       .sort(),
   ).toEqual(['audit', 'audit-1']);
+});
+
+test('said among changes of keys, which wait for each other, it ends, and so does a seal', async () => {
+  const { clusterId } = box.box.status();
+  const rotate = () => box.send('write', 'sys/rotate');
+  const answers = await Promise.all([rotate(), box.send('write', 'sys/lives', { lives: true }), rotate(), rotate()]);
+  expect(answers.map(status).filter((one) => one !== 200 && one !== 503)).toEqual([]);
+  for (let waits = 0; box.box.status().sealed || box.box.status().clusterId === clusterId; waits++) {
+    if (waits > 2000) throw new Error('it did not open again');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await box.ok('write', 'sys/policies/acl/keys', { policy: 'path "sys/rotate" { capabilities = ["sudo", "update"] }' });
+  for (let round = 0; round < 6; round++) {
+    // A use that is taken off first makes the rotation come while the box is closing.
+    const used = { policies: ['keys'], num_uses: 9 };
+    const token = (await box.ok('write', 'auth/token/create', used)).auth?.clientToken;
+    const late = Array.from({ length: 8 }, async (_, n) => {
+      for (let turn = 0; turn < n * round; turn++) await new Promise((resolve) => setImmediate(resolve));
+      return box.send('write', 'sys/rotate', {}, token);
+    });
+    await Promise.all([box.send('write', 'sys/seal'), ...late]);
+    for (let waits = 0; !box.box.status().sealed; waits++) {
+      if (waits > 2000) throw new Error('it did not close');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await box.box.offerShare(new Secret(Buffer.from(box.share)));
+  }
+  expect((await box.ok('read', 'secret/data/a')).data?.['data']).toEqual({ value: 'kept' });
 });
 
 test('and it is that one over restarts, by its key file and by its share', async () => {
