@@ -204,10 +204,12 @@ describe('while credentials end', () => {
     const dead = await box.creds('r', { backend: 'dead' });
     const alive = await box.creds('r');
     box.server.before = (_call, names) => (names.includes(dead.name) ? never() : undefined);
-    const waiting = box.send('write', 'sys/leases/revoke', { lease_id: dead.id });
-    const before = performance.now();
+    let answered = false;
+    const waiting = box.send('write', 'sys/leases/revoke', { lease_id: dead.id }).finally(() => {
+      answered = true;
+    });
     await box.ok('write', 'sys/leases/revoke', { lease_id: alive.id });
-    expect(performance.now() - before).toBeLessThan(TIMEOUT_MS);
+    expect(answered).toBe(false);
     expect(refusal(await waiting)).toEqual([502, expect.stringContaining('the backend dead did not answer')]);
     expect(box.box.status().reasons.join()).toContain('credentials of fake/ at dead cannot be ended');
     const stuck = await box.ok('read', 'sys/leases', { type: 'irrevocable' });

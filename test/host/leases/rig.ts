@@ -5,7 +5,7 @@ import { type WholeBox, wholeBox } from '../whole/box.ts';
 import { FakeServer, fakeEngine } from './fake.ts';
 
 /** Milliseconds that the fake has for one call. */
-export const TIMEOUT_MS = 1000;
+export const TIMEOUT_MS = 3000;
 
 export interface LeaseBox extends WholeBox {
   readonly server: FakeServer;
