@@ -214,7 +214,10 @@ export class Rotations {
     }
     const attempts = record.attempts + 1;
     const nextMs = this.#parts.lease.nowMs() + backoffMs(attempts, this.#parts.random);
-    await this.#steps.durable('static.later', () => this.change(mount, name, (now) => ({ ...now, attempts, nextMs })));
+    await this.#steps.durable('static.later', () =>
+      // Whoever waited was told that the role is kept: a later refusal does not take it away.
+      this.change(mount, name, ({ creating: _, ...now }) => ({ ...now, attempts, nextMs })),
+    );
   }
 }
 

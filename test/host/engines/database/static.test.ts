@@ -174,6 +174,20 @@ describe('when the server is away', () => {
     expect(onServer()).not.toBe('first-password');
   });
 
+  test('a role that was said to be kept stays, whatever the server says later', async () => {
+    box.server.before = (call) => {
+      if (call === 'change') away();
+    };
+    expect(refusal(await write())).toMatch(/^502 no route; the role is kept/);
+    box.server.before = (call) => {
+      if (call === 'change') throw new Fault('database.refused', 'permission denied');
+    };
+    expect(refusal(await box.send('write', `db/rotate-role/${login}`))).toMatch(/^400 permission denied/);
+    box.server.before = () => {};
+    await box.ok('write', `db/rotate-role/${login}`);
+    expect((await read())['password']).toBe(onServer());
+  });
+
   test('a refused first rotation leaves no role', async () => {
     box.server.before = (call) => {
       if (call === 'change') throw new Fault('database.refused', 'permission denied');
