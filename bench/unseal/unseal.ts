@@ -3,7 +3,8 @@
  *
  * Expected: a key file costs nothing, so its figures are the box's own (keyring, freshness row, the last groups of the log, mounts);
  * shares are arithmetic; a TPM adds some ten commands to a socket, its counter two more; an HSM adds a program of its own that
- * loads the maker's module. The TPM and the HSM are software stand-ins: a chip takes longer, by its data sheet.
+ * loads the maker's module. The TPM and the HSM are software stand-ins: a chip takes longer, by its data sheet. Every kind has its turn
+ * in each round.
  */
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -24,8 +25,9 @@ const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 
 interface Times {
-  readonly started: number;
-  readonly unsealed: number;
+  readonly machine: SlotMachine;
+  readonly started: number[];
+  readonly unsealed: number[];
 }
 
 /** Seals the box and opens it again as a person would: by a share, or by the slot over the box's own socket. */
@@ -49,65 +51,64 @@ async function unseal(machine: SlotMachine, server: RunningServer): Promise<numb
   return took;
 }
 
-async function timesOf(
-  kind: MachineKind,
-  secrets: number,
-  rounds: number,
-  say: (line: string) => void,
-): Promise<Times> {
+/** One start of a box by its slot. @returns the server, and how long it took until it was open */
+async function startOpen({ home, variables, ...machine }: SlotMachine): Promise<readonly [RunningServer, number]> {
+  await machine.powerCut();
+  const began = performance.now();
+  const server = await home.start([], variables);
+  await machine.open(server.address);
+  return [server, performance.now() - began];
+}
+
+async function filled(kind: MachineKind, secrets: number): Promise<Times> {
   const machine = await slotMachine(kind);
-  const started: number[] = [];
-  const unsealed: number[] = [];
-  try {
-    for (let round = 0; round <= rounds; round++) {
-      await machine.powerCut();
-      const began = performance.now();
-      const server = await machine.home.start([], machine.variables);
-      await machine.open(server.address);
-      const took = performance.now() - began;
-      if (round === 0) {
-        say(`${kind}: writing ${secrets} secrets`);
-        const token = machine.home.read('root-token');
-        await fill({ target: server.address, token, connections: 16, warmupMs: 0, durationMs: 0 }, 'secret', secrets);
-      } else {
-        say(`${kind}: round ${round} of ${rounds}`);
-        started.push(took);
-        unsealed.push(await unseal(machine, server));
-      }
-      await server.stop();
-    }
-  } finally {
-    await machine.close();
-  }
-  return { started: median(started), unsealed: median(unsealed) };
+  const [server] = await startOpen(machine);
+  const token = machine.home.read('root-token');
+  await fill({ target: server.address, token, connections: 16, warmupMs: 0, durationMs: 0 }, 'secret', secrets);
+  await server.stop();
+  return { machine, started: [], unsealed: [] };
 }
 
 export async function run({ small, onProgress }: BenchOptions): Promise<BenchResult> {
   const [secrets, rounds] = small ? [40, 1] : [10_000, 7];
-  const rows: BenchRow[] = [];
-  let keyfile: Times | undefined;
+  const times = new Map<MachineKind, Times>();
   try {
     for (const kind of SLOT_KINDS) {
-      const times = await timesOf(kind, secrets, rounds, (line) => onProgress?.(line));
-      keyfile ??= times;
-      const beside = (name: keyof Times): BenchRow['rivals'] =>
-        kind === 'keyfile' ? {} : { 'key file': keyfile?.[name] ?? 0 };
-      const stand = kind.startsWith('tpm2') ? 'swtpm' : kind === 'pkcs11' ? 'SoftHSM' : undefined;
-      const note = stand === undefined ? {} : { note: `by ${stand}, which stands in for a chip` };
-      rows.push(
-        {
-          ...{ what: `${kind}: process started to ready, ${secrets.toLocaleString('en')} secrets`, unit: 'ms' },
-          ...{ ours: times.started, rivals: beside('started'), ...note },
-          ...(kind === 'keyfile' ? { reach: `<= ${REACH_MS} ms`, met: times.started <= REACH_MS } : {}),
-        },
-        {
-          ...{ what: `${kind}: sealed to open, ${secrets.toLocaleString('en')} secrets`, unit: 'ms' },
-          ...{ ours: times.unsealed, rivals: beside('unsealed'), ...note },
-        },
-      );
+      onProgress?.(`${kind}: writing ${secrets} secrets`);
+      times.set(kind, await filled(kind, secrets));
+    }
+    for (let round = 1; round <= rounds; round++) {
+      onProgress?.(`round ${round} of ${rounds}`);
+      for (const { machine, started, unsealed } of times.values()) {
+        const [server, took] = await startOpen(machine);
+        started.push(took);
+        unsealed.push(await unseal(machine, server));
+        await server.stop();
+      }
     }
   } finally {
+    for (const { machine } of times.values()) await machine.close();
     removeScratch();
   }
+  const figure = (kind: MachineKind, name: 'started' | 'unsealed'): number => median(times.get(kind)?.[name] ?? []);
+  const many = secrets.toLocaleString('en');
+  const rows = SLOT_KINDS.flatMap((kind): BenchRow[] => {
+    const beside = (name: 'started' | 'unsealed'): BenchRow['rivals'] =>
+      kind === 'keyfile' ? {} : { 'key file': figure('keyfile', name) };
+    const stand = kind.startsWith('tpm2') ? 'swtpm' : kind === 'pkcs11' ? 'SoftHSM' : undefined;
+    const note = stand === undefined ? {} : { note: `by ${stand}, which stands in for a chip` };
+    const started = figure(kind, 'started');
+    return [
+      {
+        ...{ what: `${kind}: process started to ready, ${many} secrets`, unit: 'ms', ours: started },
+        ...{ rivals: beside('started'), ...note },
+        ...(kind === 'keyfile' ? { reach: `<= ${REACH_MS} ms`, met: started <= REACH_MS } : {}),
+      },
+      {
+        ...{ what: `${kind}: sealed to open, ${many} secrets`, unit: 'ms', ours: figure(kind, 'unsealed') },
+        ...{ rivals: beside('unsealed'), ...note },
+      },
+    ];
+  });
   return benchResult('unseal', rows);
 }
