@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import mysql from 'mysql2/promise';
 import { Authority } from './authority.ts';
-import { Account, freePort, remove, ServerProcess } from './process.ts';
+import { Account, freePort, remove, ServerProcess, standStill } from './process.ts';
 import type { DatabaseServer, ServerOptions } from './servers.ts';
 
 const SUPERUSER = { username: 'superuser', password: 'superuser-Secret-1' };
@@ -96,7 +96,7 @@ export async function startMariaDb(options: ServerOptions): Promise<DatabaseServ
     sql,
     kill: () => server.end('SIGKILL'),
     restart: () => server.start(),
-    pause: () => void process.kill(server.pid, 'SIGSTOP'),
+    pause: () => standStill(server.pid),
     resume: () => void process.kill(server.pid, 'SIGCONT'),
     close: async () => {
       await server.end('SIGKILL');

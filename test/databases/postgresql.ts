@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import pg from 'pg';
 import { Authority } from './authority.ts';
-import { Account, freePort, remove, ServerProcess } from './process.ts';
+import { Account, freePort, remove, ServerProcess, standStill } from './process.ts';
 import type { DatabaseServer, ServerOptions } from './servers.ts';
 
 const BINARIES = '/usr/lib/postgresql/15/bin';
@@ -97,7 +97,7 @@ export async function startPostgresql(options: ServerOptions): Promise<DatabaseS
     sql,
     kill: () => server.end('SIGKILL'),
     restart: () => server.start(),
-    pause: () => signalAll(server.pid, 'SIGSTOP'),
+    pause: () => stopAll(server.pid),
     resume: () => signalAll(server.pid, 'SIGCONT'),
     close: async () => {
       const memory = sharedMemory(data);
@@ -152,6 +152,17 @@ function signalAll(pid: number, signal: NodeJS.Signals): void {
       process.kill(child, signal);
     } catch {
       // It ended meanwhile.
+    }
+  }
+}
+
+function stopAll(pid: number): void {
+  for (const one of [pid, ...children(pid)]) {
+    try {
+      standStill(one);
+    } catch (error) {
+      // It ended meanwhile.
+      if (!(error instanceof Error && 'code' in error)) throw error;
     }
   }
 }

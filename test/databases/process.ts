@@ -1,11 +1,12 @@
 /** A server process for a test: not root, on a folder and a port of its own, gone when its test is gone. */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const START_MS_MAX = 60_000;
+const STOP_MS_MAX = 10_000;
 
 /** Who runs a server: the package's own user when the test is root, else whoever runs the test. */
 export class Account {
@@ -106,6 +107,25 @@ export function remove(folder: string): void {
 
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** SIGSTOP, and returns when every thread stands still: until then one may take a statement that is sent afterwards. */
+export function standStill(pid: number): void {
+  process.kill(pid, 'SIGSTOP');
+  const until = Date.now() + STOP_MS_MAX;
+  while (!readdirSync(`/proc/${pid}/task`).every((thread) => stateOf(`/proc/${pid}/task/${thread}`) !== 'running')) {
+    if (Date.now() > until) throw new Error('the server does not stand still');
+  }
+}
+
+function stateOf(folder: string): 'stopped' | 'running' {
+  try {
+    // Behind the name in parentheses, which may hold anything: T (stopped), or what has ended.
+    const [state = ''] = readFileSync(`${folder}/stat`, 'latin1').split(') ').at(-1) ?? '';
+    return 'TtZX'.includes(state) ? 'stopped' : 'running';
+  } catch {
+    return 'stopped';
+  }
 }
 
 /** A port of 127.0.0.1 that nothing listens on now. */
