@@ -18,7 +18,7 @@ import { type BenchOptions, type BenchResult, type BenchRow, benchResult } from 
 const TOGETHER = 64;
 const SEGMENT_BYTES = 16 * 1024 * 1024;
 const DIRECTORY = 1000;
-/** The costliest of the sizes to the cheapest: what still counts as flat. */
+/** The largest of the sizes to the cheapest: what still counts as flat. */
 const FLAT = 1.5;
 const DATA = { username: 'bench', password: 'x'.repeat(160) };
 const FULL = { secrets: [1000, 10_000, 100_000], names: [100, 1000, 10_000], rounds: 11, reads: 3200, lists: 20_000 };
@@ -79,20 +79,19 @@ class Growing {
   }
 }
 
-/** A row for each size, and one that says how far they lie apart. */
+/** A row for each size, and one that says what the largest costs beside the cheapest: what is fixed weighs on the small ones. */
 function rowsOf(what: string, unit: string, costs: ReadonlyMap<number, number>, of: string): BenchRow[] {
-  const values = [...costs.values()];
-  const spread = Math.max(...values) / Math.min(...values);
-  const sizes = [...costs.keys()].map((size) => size.toLocaleString('en'));
+  const [largest = 0, dearest = Number.NaN] = [...costs].at(-1) ?? [];
+  const rise = dearest / Math.min(...costs.values());
   return [
     ...[...costs].map(([size, cost]) => ({
       what: `${what}, ${size.toLocaleString('en')} ${of}`,
       ...{ unit, ours: cost, rivals: {} },
     })),
     {
-      what: `${what}, the costliest of ${sizes.join(', ')} ${of} to the cheapest`,
-      ...{ unit: 'times', ours: spread, rivals: {} },
-      ...{ reach: `<= ${FLAT} times: flat`, met: spread <= FLAT },
+      what: `${what}, ${largest.toLocaleString('en')} ${of} to the cheapest size`,
+      ...{ unit: 'times', ours: rise, rivals: {} },
+      ...{ reach: `<= ${FLAT} times: flat`, met: rise <= FLAT },
     },
   ];
 }
