@@ -5,7 +5,6 @@
 import type { Core } from '../../core/types.ts';
 import { Fault, isFault } from '../fault.ts';
 import type { Appliance, InitResult, KeyService, SealStatus, WayIn } from '../ports/appliance.ts';
-import type { Timer } from '../ports/clock.ts';
 import type { CounterStatus } from '../ports/counter.ts';
 import type { Offered, SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import type { Snapshot } from '../ports/store.ts';
@@ -20,12 +19,11 @@ import { idOf, Openers } from './openers.ts';
 import { Opening, oldRow } from './opening.ts';
 import type { ApplianceOptions } from './options.ts';
 import { checkShareSize, Quorum } from './quorum.ts';
+import { Retry } from './retry.ts';
 import { clusterIdOf, readComplete, readSealMark, sealMarkPut } from './rows.ts';
 import type { SlotRow } from './slot-format.ts';
 import { openSlot, proveSlot, readSlots, shapeOf, weakest } from './slots.ts';
 import { Turns } from './turns.ts';
-
-const BACKOFF_MS = [1000, 2000, 5000, 15_000, 60_000] as const;
 
 /** Under this name health says that the box was found to be an old one. */
 const ROLLED_BACK = 'rolled-back';
@@ -46,10 +44,9 @@ export class Box implements Appliance {
   #life = 0;
   readonly #heartbeat: Heartbeat;
   /** The next try of the automatic slots, where a device was away. */
-  #retry: Timer | undefined;
+  readonly #retry: Retry;
   readonly #turns = new Turns();
   #troubles = new Map<string, string>();
-  #attempts = 0;
   readonly #openers: Openers;
   /** Rotation, slots and shares of the open box. */
   readonly keys: KeyChanges;
@@ -59,6 +56,7 @@ export class Box implements Appliance {
   constructor(options: ApplianceOptions) {
     this.#options = options;
     this.#core = options.core;
+    this.#retry = new Retry(options.clock);
     const { log, automatic, allowed } = options;
     const openers = new Openers(automatic, allowed);
     this.#openers = openers;
@@ -156,7 +154,7 @@ export class Box implements Appliance {
       const { put, asked } = this.#opening.residence.ask(this.#opening.applianceId());
       await counters.changeKeys((more) => this.#opening.record([put, ...more]), asked);
     });
-    this.#turns.close(
+    void this.#turns.close(
       () => residents.close(),
       () => this.#becomeAnother(),
     );
@@ -320,9 +318,7 @@ export class Box implements Appliance {
 
   /** A device that was away may come back: a reader that is slow at boot, an HSM that was pulled. What it refused stays refused. */
   #tryLater(): void {
-    this.#retry?.cancel();
-    const delay = BACKOFF_MS[Math.min(this.#attempts++, BACKOFF_MS.length - 1)] ?? 60_000;
-    this.#retry = this.#options.clock.after(delay, () => {
+    this.#retry.later(() => {
       if (this.#state === 'sealed') void this.unsealAutomatically();
     });
   }
@@ -334,20 +330,30 @@ export class Box implements Appliance {
       this.#options.log.note('seal.closed', {});
       this.#state = 'sealing';
     });
-    this.#turns.close(
-      () => this.#options.residents.close(),
-      () => this.#shut(),
-    );
+    void this.#close();
   }
 
   /** An orderly stop of the process: as `seal`, without the mark. */
-  stop(): Promise<void> {
-    this.#retry?.cancel();
-    return this.#turns.alone(async () => {
-      if (this.#state !== 'open') return;
+  async stop(): Promise<void> {
+    const open = await this.#turns.alone(async () => {
+      this.#retry.cancel();
+      if (this.#state !== 'open') return false;
       this.#state = 'sealing';
-      await this.#shut();
+      return true;
     });
+    if (open) await this.#close();
+  }
+
+  /** Of a box that is `sealing` already, so that nothing new begins: who is in is let out, then it is shut. */
+  #close(then: () => void = () => undefined): Promise<void> {
+    return this.#turns.close(
+      () => this.#options.residents.close(),
+      async () => {
+        // Another closing may have shut it meanwhile.
+        if (this.#state === 'sealing') await this.#shut();
+        then();
+      },
+    );
   }
 
   /** @throws Fault why the slot does not open the box: remembered for health */
@@ -384,8 +390,7 @@ export class Box implements Appliance {
     }
     this.#openedBy = header.kind;
     this.#state = 'open';
-    this.#attempts = 0;
-    this.#retry?.cancel();
+    this.#retry.opened();
     this.#troubles.delete(ROLLED_BACK);
     this.#options.log.note('seal.opened', { kind: header.kind, slot: idOf(slot) });
     await this.#heartbeat.beat();
@@ -408,11 +413,9 @@ export class Box implements Appliance {
     if (agrees !== false) return;
     this.#troubles.set(ROLLED_BACK, oldRow());
     this.#options.log.note('seal.rolled-back', {});
-    await this.#turns.alone(async () => {
-      if (this.#life !== life) return;
-      this.#state = 'sealing';
-      await this.#shut();
-    });
+    if (this.#life !== life || this.#state !== 'open') return;
+    this.#state = 'sealing';
+    await this.#close();
   }
 
   /** Closes whatever is open, in the order in which it depends on each other. */
@@ -438,9 +441,6 @@ export class Box implements Appliance {
   #trapped(): void {
     this.#state = 'sealing';
     this.#troubles.set('trap', 'the core stopped on an internal error and the box was sealed: please report it');
-    const delay = BACKOFF_MS[Math.min(this.#attempts++, BACKOFF_MS.length - 1)] ?? 60_000;
-    void this.#turns
-      .alone(() => this.#shut())
-      .then(() => this.#options.clock.after(delay, () => void this.unsealAutomatically()));
+    void this.#close(() => this.#retry.later(() => void this.unsealAutomatically()));
   }
 }

@@ -1,7 +1,7 @@
 /** Changes of the box's state, one after the other. */
 export class Turns {
   #last: Promise<unknown> = Promise.resolve();
-  #closing: Promise<void> = Promise.resolve();
+  #closing: Promise<unknown> = Promise.resolve();
 
   /** For who is let in already: a change of keys. */
   next<T>(work: () => Promise<T>): Promise<T> {
@@ -17,9 +17,13 @@ export class Turns {
 
   /**
    * Closes in two steps: `letOut` waits for those who are in, before the turn of `work`, for some of them wait for theirs.
-   * Not awaited by who asks for it: its request is among them.
+   *
+   * @returns when it is closed: not awaited by who is among those that are in
    */
-  close(letOut: () => Promise<void>, work: () => Promise<void>): void {
-    this.#closing = letOut().then(() => this.next(work));
+  close(letOut: () => Promise<void>, work: () => Promise<void>): Promise<void> {
+    const closed = letOut().then(() => this.next(work));
+    // One that began before may end after this one.
+    this.#closing = Promise.allSettled([this.#closing, closed]);
+    return closed;
   }
 }

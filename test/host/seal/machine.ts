@@ -95,6 +95,8 @@ export class Machine {
   /** Run around each commit: throw where the power goes. */
   beforeCommit: () => void = () => undefined;
   afterCommit: () => void = () => undefined;
+  /** Requests that are in when the box closes: it waits for them. */
+  lastRequests: () => Promise<unknown> = async () => undefined;
   freshness: Freshness;
   counters!: Counters;
   box: Box;
@@ -214,7 +216,10 @@ export class Machine {
         },
         newRootToken: async () => new Secret(Buffer.from(`hvs.${'r'.repeat(24)}`)),
         open: async () => void this.events.push('residents.open'),
-        close: async () => void this.events.push('residents.close'),
+        close: async () => {
+          await this.lastRequests();
+          this.events.push('residents.close');
+        },
       },
       allowed: ['shamir', 'keyfile', ...this.hardware.map(({ kind }) => kind)],
       shamir: (threshold, shares) => this.shamir(threshold, shares),
