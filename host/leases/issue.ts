@@ -11,7 +11,7 @@ import type { TokenInfo } from '../ports/engine.ts';
 import type { BackendContext, LeaseBackend, MadeLease, NewLease, Undo } from '../ports/leases.ts';
 import type { Expectation, Put } from '../ports/store.ts';
 import type { Calls } from './calls.ts';
-import type { LeaseParts } from './parts.ts';
+import type { LeaseMount, LeaseParts } from './parts.ts';
 import * as rows from './row.ts';
 import type { Steps } from './steps.ts';
 import type { LeaseTable } from './table.ts';
@@ -103,9 +103,23 @@ export class Issue {
       ...{ deadlineMs: nowMs + DEADLINE_FACTOR * calls.timeoutMs, undoing: false },
     };
     const key = table.keys.intent(id);
-    const put = await table.job((grant) => parts.barrier.seal(grant, 'lease', key, rows.encodeIntent(record)));
-    await steps.durable('issue.intent', { puts: [put], expect: [{ table: 'lease', key, is: 'absent' }] });
+    await retry(async () => {
+      // A mount that is removed has looked for intents before its storage goes: none may come behind that look.
+      const mount = await this.#mountOf(record);
+      const put = await table.job((grant) => parts.barrier.seal(grant, 'lease', key, rows.encodeIntent(record)));
+      await steps.durable('issue.intent', {
+        puts: [put],
+        expect: [{ table: 'lease', key, is: 'absent' }, mountExpectation(mount)],
+      });
+    });
     return { key, record };
+  }
+
+  /** @throws Fault `route.absent` the mount is going, gone, or elsewhere than the request came by */
+  async #mountOf({ mount, id }: Pick<rows.IntentRecord, 'mount' | 'id'>): Promise<LeaseMount> {
+    const found = await this.#own.parts.mount(mount);
+    if (found?.live === true && id.startsWith(found.info.path)) return found;
+    throw new Fault('route.absent', 'the mount was removed or moved while the credential was made');
   }
 
   async #create<T>(wanted: NewLease<T>, intent: Intent, create: () => Promise<T>): Promise<T> {
@@ -127,10 +141,7 @@ export class Issue {
   async #write(token: TokenInfo, intent: Intent, record: rows.LeaseRecord): Promise<void> {
     const { parts, table, steps } = this.#own;
     const holder = await parts.holder(token);
-    const mount = await parts.mount(record.mount);
-    if (mount === undefined || !mount.live || !record.id.startsWith(mount.info.path)) {
-      throw new Fault('route.absent', 'the mount was removed or moved while the credential was made');
-    }
+    const mount = await this.#mountOf(record);
     const { barrier } = parts;
     if (record.expireMs <= barrier.lease.nowMs()) {
       throw new Fault(
@@ -156,7 +167,7 @@ export class Issue {
       expect.push(
         { table: 'lease', key, is: 'absent' },
         { table: 'lease', key: intent.key, is: own.row },
-        { table: 'mount', key: Buffer.from(record.mount, 'hex'), is: mount.row },
+        mountExpectation(mount),
         ...holderExpectation(holder),
       );
       if (holder.id !== '') puts.push(tokenPut(parts, grant, holder.id, directory, entry));
@@ -189,6 +200,13 @@ export class Issue {
     await this.#own.undo(record.id, 'its lease could not be written');
   }
 }
+
+/** The row of a mount changes before anything in it ends. */
+const mountExpectation = ({ info, row }: LeaseMount): Expectation => ({
+  table: 'mount',
+  key: Buffer.from(info.id, 'hex'),
+  is: row,
+});
 
 /** The commit of a lease expects the row of the token that it ends with: a revocation changes that first. */
 function holderExpectation({ id, row }: { readonly id: string; readonly row: Uint8Array | undefined }): Expectation[] {

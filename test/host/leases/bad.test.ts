@@ -47,6 +47,23 @@ describe('while a credential is made', () => {
     expect(box.rows('I')).toBe(0);
   });
 
+  test('a mount that is removed, or moved, before its intent is written makes none', async () => {
+    meanwhile = { step: 'issue.intent', work: () => box.ok('delete', 'sys/mounts/fake') };
+    expect(refusal(await box.send('read', 'fake/creds/r'))[0]).toBe(404);
+    expect([box.server.names(), box.rows('I'), box.rows('Q')]).toEqual([[], 0, 0]);
+    await box.ok('write', 'sys/mounts/fake', { type: 'fake' });
+    meanwhile = { step: 'issue.intent', work: () => box.ok('write', 'sys/remount', { from: 'fake', to: 'moved' }) };
+    expect(refusal(await box.send('read', 'fake/creds/r'))[0]).toBe(404);
+    expect([box.server.names(), box.rows('I'), box.rows('Q')]).toEqual([[], 0, 0]);
+    expect(box.server.calls).toEqual([]);
+  });
+
+  test('and one that is tuned meanwhile makes it all the same', async () => {
+    meanwhile = { step: 'issue.intent', work: () => box.ok('write', 'sys/mounts/fake/tune', { max_lease_ttl: '3h' }) };
+    await box.creds('r');
+    expect([box.server.names().length, box.rows('L') > 0, box.rows('I')]).toEqual([1, true, 0]);
+  });
+
   test('a disk that fills up meanwhile ends it again before the answer', async () => {
     full = new Set<Step>(['issue.lease']);
     expect(refusal(await box.send('read', 'fake/creds/r'))[0]).toBe(507);
