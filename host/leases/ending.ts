@@ -12,13 +12,6 @@ import type { FoundLease, LeaseTable } from './table.ts';
 /** Credentials of one call at most, whatever the backend takes: their rows go in one commit. */
 export const BATCH_MAX = 256;
 
-export interface Where {
-  /** Path. */
-  readonly mount: string;
-  readonly backend: string;
-  readonly server: LeaseBackend;
-}
-
 export interface Failure {
   readonly entry: Uint8Array;
   readonly fault: string;
@@ -26,7 +19,7 @@ export interface Failure {
 
 export interface Batch {
   /** Undefined: nobody can end it now. */
-  readonly where: Where | undefined;
+  readonly server: LeaseBackend | undefined;
   /** @returns what could not be ended. @throws what the backend as a whole throws: all of it is tried again */
   readonly run: () => Promise<readonly Failure[]>;
 }
@@ -81,9 +74,8 @@ export class Ending {
     if (mount === undefined || server === undefined) {
       const fault =
         mount === undefined ? 'its mount is gone' : `no engine of this box ends credentials of ${mount.info.path}`;
-      return { where: undefined, run: () => this.#later(found.map((item) => ({ item, fault }))) };
+      return { server: undefined, run: () => this.#later(found.map((item) => ({ item, fault }))) };
     }
-    const where: Where = { mount: mount.info.path, backend: subject.backend, server };
     const call: Call = (work) => this.#calls.backend(mount, subject.backend, work);
     const run = async (): Promise<readonly Failure[]> => {
       try {
@@ -96,7 +88,7 @@ export class Ending {
         throw thrown;
       }
     };
-    return { where, run };
+    return { server, run };
   }
 
   async #read(keys: readonly Uint8Array[]): Promise<{ readonly found: Queued[]; readonly stale: Uint8Array[] }> {

@@ -3,8 +3,9 @@
  * queued stays until the backend has said that it is gone.
  */
 import type { Timer } from '../ports/clock.ts';
+import type { LeaseBackend } from '../ports/leases.ts';
 import { backoffMs, sentenceOf } from './calls.ts';
-import { BATCH_MAX, type Ending, type Where } from './ending.ts';
+import { BATCH_MAX, type Ending } from './ending.ts';
 import type { LeaseParts } from './parts.ts';
 import * as rows from './row.ts';
 
@@ -19,7 +20,7 @@ const FAULTS_MAX = 1024;
 interface Lane {
   readonly id: Buffer;
   /** Of what is queued: known when the first row of it was read. */
-  where: Where | undefined;
+  server: LeaseBackend | undefined;
   failures: number;
   fault: string;
   /** Lease time in ms. */
@@ -29,15 +30,6 @@ interface Lane {
   timer: Timer | undefined;
   /** Somebody asked not to wait for the time of the next attempt: what was tried since then. */
   hurry: Set<string> | undefined;
-}
-
-/** One backend that could not be worked with. */
-export interface Trouble {
-  /** Path. */
-  readonly mount: string;
-  readonly backend: string;
-  readonly fault: string;
-  readonly failures: number;
 }
 
 const name = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
@@ -99,7 +91,7 @@ export class Lanes {
     let lane = this.#lanes.get(name(id));
     if (lane === undefined) {
       lane = {
-        ...{ id: Buffer.from(id), where: undefined, failures: 0, fault: '', pausedUntilMs: 0, running: 0 },
+        ...{ id: Buffer.from(id), server: undefined, failures: 0, fault: '', pausedUntilMs: 0, running: 0 },
         ...{ taken: new Set(), timer: undefined, hurry: undefined },
       };
       this.#lanes.set(name(id), lane);
@@ -115,16 +107,14 @@ export class Lanes {
     return this.#open;
   }
 
-  /** Backends that do not answer now. */
-  get troubles(): Trouble[] {
-    return [...this.#lanes.values()].flatMap(({ where, fault, failures }) =>
-      failures === 0 || where === undefined ? [] : [{ mount: where.mount, backend: where.backend, fault, failures }],
-    );
+  /** Backends that do not answer now, counted. */
+  get troubles(): number {
+    return [...this.#lanes.values()].filter(({ server, failures }) => failures > 0 && server !== undefined).length;
   }
 
-  /** What was refused one by one, in this life of the box and up to a limit: how many, and why the newest. */
-  get refused(): { readonly count: number; readonly fault: string } {
-    return { count: this.#faults.size, fault: [...this.#faults.values()].at(-1) ?? '' };
+  /** What was refused one by one, in this life of the box, counted up to a limit. */
+  get refused(): number {
+    return this.#faults.size;
   }
 
   /** Why ending it failed last, in this life of the box; a whole backend's failure is one of everything in its lane. */
@@ -222,7 +212,7 @@ export class Lanes {
     const from = rows.lanePrefix(lane.id);
     const { hurry, taken } = lane;
     const to = hurry === undefined ? rows.lanePrefix(lane.id, this.#now + 1) : rows.behind(from);
-    const full = Math.max(1, Math.min(lane.where?.server.batchMax ?? 1, BATCH_MAX));
+    const full = Math.max(1, Math.min(lane.server?.batchMax ?? 1, BATCH_MAX));
     // Fewer after each failure: one that fails its whole call is found, and does not keep the others.
     const most = Math.max(1, Math.floor(full / 2 ** lane.failures));
     const limit = most + taken.size + (hurry?.size ?? 0) + 1;
@@ -244,9 +234,9 @@ export class Lanes {
   async #batch(lane: Lane, keys: readonly Uint8Array[]): Promise<void> {
     const batch = await this.#ending.prepare(keys);
     if (batch === undefined) return;
-    lane.where = batch.where ?? lane.where;
+    lane.server = batch.server ?? lane.server;
     const failed = await batch.run();
-    if (batch.where !== undefined) lane.failures = 0;
+    if (batch.server !== undefined) lane.failures = 0;
     for (const key of keys) this.#faults.delete(name(rows.parseQueueKey(key).entry));
     for (const { entry, fault } of failed) this.#remember(entry, fault);
   }

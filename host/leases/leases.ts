@@ -261,17 +261,16 @@ export class Leases implements LeasesPort {
 
   /** Backends that do not answer. */
   get troubles(): number {
-    return this.#lanes.troubles.length;
+    return this.#lanes.troubles;
   }
 
-  /** Sentences for health: backends whose credentials cannot be ended now, and credentials that they refuse to end. */
+  /** Sentences for health, which anybody may read: they name no mount, no server, and nothing that a server said. */
   reasons(): string[] {
-    const { count, fault } = this.#lanes.refused;
-    const refused = `${count} credentials could not be ended yet (\`holdfast lease stuck\`), the newest because: ${fault}`;
-    const backends = this.#lanes.troubles.map(
-      ({ mount, backend, fault, failures }) =>
-        `credentials of ${mount} at ${backend} cannot be ended (${failures} attempts): ${fault}`,
-    );
-    return count === 0 ? backends : [...backends, refused];
+    const counted = (what: string, many: number): string[] =>
+      many === 0 ? [] : [`${what}: ${many}; \`holdfast lease stuck\` says which and why`];
+    return [
+      ...counted('backends whose credentials cannot be ended now', this.troubles),
+      ...counted('credentials that could not be ended yet', this.#lanes.refused),
+    ];
   }
 }

@@ -18,7 +18,7 @@ const CLOSE_MS = 2000;
 /** Longer than the longest pause between two attempts. */
 const STUCK_MS = 3_600_000;
 
-/** What could not be rotated, for health. */
+/** What could not be rotated. */
 export interface Stuck {
   readonly mount: string;
   readonly role: string;
@@ -56,6 +56,12 @@ export class DueRotations {
     const nowMs = this.#parts.lease.nowMs();
     for (const [key, { atMs }] of this.#stuck) if (nowMs - atMs > STUCK_MS) this.#stuck.delete(key);
     return [...this.#stuck.values()];
+  }
+
+  /** Why a role was not rotated when it was due, for whoever may read it; undefined: nothing is known against it. */
+  troubleOf(mount: MountInfo, name: string): string | undefined {
+    const found = this.#stuck.get(`${mount.id}/${name}`);
+    return found === undefined ? undefined : `not rotated yet (attempts: ${found.attempts}): ${found.fault}`;
   }
 
   start(): void {

@@ -15,15 +15,13 @@ export type { DatabaseParts } from './parts.ts';
 export type { RotationHook, RotationStep } from './steps.ts';
 
 const STATIC = 'static/';
-/** Sentences of one engine in health; figures count the rest. */
-const REASONS_MAX = 8;
 
 export interface DatabaseEngine {
   readonly engine: Engine;
   readonly mountable: { readonly type: string; readonly coreType: () => string };
   /** A record that came due: what the expiry queue calls. @param atMs  lease time of the row */
   due(mount: MountInfo, path: string, atMs: number): Promise<void>;
-  /** Sentences for health. */
+  /** Sentences for health, which anybody may read: they name no mount, no server, and nothing that a server said. */
   reasons(): readonly string[];
   /** For metrics: name and value. */
   figures(): ReadonlyMap<string, number>;
@@ -46,16 +44,20 @@ export function databaseEngine(parts: DatabaseParts): DatabaseEngine {
       operations: [
         ...new ConfigOperations(parts, connections, roots).rows(),
         ...new RoleOperations(parts, connections, roots).rows(),
-        ...new StaticOperations(parts, connections, roots, rotations).rows(),
+        ...new StaticOperations(parts, connections, roots, rotations, (mount, name) =>
+          due.troubleOf(mount, name),
+        ).rows(),
       ],
     },
     due: async (mount, path, atMs) => {
       if (path.startsWith(STATIC)) await due.take(mount, path.slice(STATIC.length), atMs);
     },
-    reasons: () =>
-      due.stuck
-        .slice(0, REASONS_MAX)
-        .map(({ mount, attempts, fault }) => `a static role of ${mount} was not rotated (${attempts}): ${fault}`),
+    reasons: () => {
+      const { length } = due.stuck;
+      return length === 0
+        ? []
+        : [`static roles that could not be rotated: ${length}; a read of static-roles/<name> says why`];
+    },
     figures: () =>
       new Map([
         ['database_rotations_total', due.rotated],

@@ -39,17 +39,28 @@ const FIELDS = {
   skip_import_rotation: { type: 'bool', description: 'Whether the login keeps its secret until it is first due.' },
 } as const satisfies Record<string, Field>;
 
+/** Why a role could not be rotated when it was due; undefined: it could, or is not due. */
+type TroubleOf = (mount: OperationContext['mount'], name: string) => string | undefined;
+
 export class StaticOperations {
   readonly #parts: DatabaseParts;
   readonly #connections: Connections;
   readonly #roots: Roots;
   readonly #rotations: Rotations;
+  readonly #troubleOf: TroubleOf;
 
-  constructor(parts: DatabaseParts, connections: Connections, roots: Roots, rotations: Rotations) {
+  constructor(
+    parts: DatabaseParts,
+    connections: Connections,
+    roots: Roots,
+    rotations: Rotations,
+    troubleOf: TroubleOf,
+  ) {
     this.#parts = parts;
     this.#connections = connections;
     this.#roots = roots;
     this.#rotations = rotations;
+    this.#troubleOf = troubleOf;
   }
 
   async #write(context: OperationContext): Promise<Answer | undefined> {
@@ -198,11 +209,14 @@ export class StaticOperations {
     };
   }
 
-  #read({ view, captures }: OperationContext): Answer {
-    const record = readStatic(view, captures['name'] ?? '');
+  #read({ mount, view, captures }: OperationContext): Answer {
+    const name = captures['name'] ?? '';
+    const record = readStatic(view, name);
     if (record === undefined) return { status: 404 };
     const config = shownSettings(record.credential);
+    const trouble = this.#troubleOf(mount, name);
     return {
+      ...(trouble === undefined ? {} : { warnings: [trouble] }),
       data: {
         ...this.#shown(record),
         db_name: record.database,
