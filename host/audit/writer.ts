@@ -6,7 +6,14 @@ import { dirname, join } from 'node:path';
 import type { AuditGroup } from '../../core/types.ts';
 import { Fault } from '../fault.ts';
 import type { AppendFile, LogFiles } from '../ports/log-files.ts';
-import { SEGMENT_FOLDER, SEGMENT_HEADER_SIZE, type SegmentFile, segmentHeader, segmentName } from './segment.ts';
+import {
+  SEGMENT_FOLDER,
+  SEGMENT_HEADER_SIZE,
+  type SegmentFile,
+  SegmentReader,
+  segmentHeader,
+  segmentName,
+} from './segment.ts';
 
 const SPARE = 'spare';
 /** Composed, not yet on the medium. Reached only when the medium stands still. */
@@ -90,7 +97,7 @@ export class GroupWriter {
     files.makeFolder(join(folder, SEGMENT_FOLDER));
     await files.syncPath(folder);
     await files.syncPath(dirname(folder));
-    if (last !== undefined) await this.#reopen(last.file.path, last.offset);
+    if (last !== undefined) await this.#reopen(last.file, last.offset);
     this.#makeSpare();
     if (this.#file === undefined && !this.#spareReady) {
       throw new Fault('audit.unavailable', 'the disk has no room for a segment of the audit log');
@@ -98,11 +105,15 @@ export class GroupWriter {
     this.#tell();
   }
 
-  /** Cuts off what follows the last good group, so that its bytes never meet new ones. */
-  async #reopen(path: string, offset: number): Promise<void> {
+  /**
+   * Cuts off what follows the last good group, so that its bytes never meet new ones. Zeros stay: their blocks may be the
+   * last of a full disk.
+   */
+  async #reopen(segment: SegmentFile, offset: number): Promise<void> {
     const { files, segmentBytes } = this.#options;
+    const { path } = segment;
     const file = files.open(path);
-    file.truncate(offset);
+    if (leftoverOf(segment, offset) > 0) file.truncate(offset);
     await file.sync();
     this.#file = file;
     this.#offset = offset;
@@ -197,7 +208,8 @@ export class GroupWriter {
     const file = this.#file;
     this.#file = undefined;
     if (file === undefined) return;
-    if (!this.#failed) {
+    // Without a reserve the blocks ahead are what the next start revokes on.
+    if (!this.#failed && this.#spareReady) {
       try {
         file.truncate(this.#offset);
         await file.sync();
@@ -340,4 +352,9 @@ export class GroupWriter {
     this.#gathering = undefined;
     this.#options.changed('failed', codeOf(error));
   }
+}
+
+function leftoverOf(segment: SegmentFile, offset: number): number {
+  using reader = new SegmentReader(segment);
+  return reader.leftover(offset);
 }

@@ -290,7 +290,8 @@ export class Box implements Appliance {
 
   /** A person has unsealed: automatic slots open the box again from the next start on. */
   async #unmark(): Promise<void> {
-    if (readSealMark(this.#options.store)) await this.#options.store.commit({ puts: [sealMarkPut(false)] });
+    if (readSealMark(this.#options.store))
+      await this.#options.store.commit({ puts: [sealMarkPut(false)], urgent: true });
   }
 
   resetShares(): SealStatus {
@@ -326,7 +327,7 @@ export class Box implements Appliance {
   async seal(): Promise<void> {
     await this.#turns.next(async () => {
       if (this.#state !== 'open') throw new Fault('appliance.sealed', 'Vault is sealed');
-      await this.#options.store.commit({ puts: [sealMarkPut(true)] });
+      await this.#options.store.commit({ puts: [sealMarkPut(true)], urgent: true });
       this.#options.log.note('seal.closed', {});
       this.#state = 'sealing';
     });
@@ -429,7 +430,7 @@ export class Box implements Appliance {
     await counters.forget();
     this.#opening.residence.forget();
     // After the log: its end has told the newest checkpoint.
-    if (!this.#core.sealed) await this.#opening.record().catch(() => undefined);
+    if (!this.#core.sealed) await this.#opening.record([], true).catch(() => undefined);
     freshness.end();
     if (!this.#core.sealed) this.#core.seal();
     this.#openedBy = undefined;

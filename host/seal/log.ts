@@ -33,7 +33,7 @@ export function boxLog(parts: BoxLogParts): LogLifecycle {
         nowMs: () => lease.nowMs(),
         record: {
           load: async () => row.read(store),
-          save: (state) => store.commit({ puts: [row.put(state)] }),
+          save: (state) => store.commit({ puts: [row.put(state)], urgent: true }),
         },
       };
       if (was !== undefined) {

@@ -83,8 +83,8 @@ export class Opening {
       const { puts, news } = this.residence.examine(override === undefined ? undefined : override.because);
       await this.#startLog(info, override?.leaf);
       if (news !== '') log.note('seal.held', { why: news });
-      if (found.length > 0) await counters.accept(found, (more) => this.record([...puts, ...more]));
-      await counters.change((more) => this.record([...puts, ...more]));
+      if (found.length > 0) await counters.accept(found, (more) => this.record([...puts, ...more], true));
+      await counters.change((more) => this.record([...puts, ...more], true));
       if (this.residence.lives !== undefined) slots = await this.becomeAnother(slots);
       await this.#followSlots(slots);
       await residents.open();
@@ -184,9 +184,13 @@ export class Opening {
     return this.#time.put({ ...this.#options.lease.record() });
   }
 
-  /** Keeps the time and the newest checkpoint: any commit renews the freshness row. */
-  async record(more: readonly Put[] = []): Promise<void> {
-    await this.#options.store.commit({ puts: [this.timePut(), ...more] });
+  /**
+   * Keeps the time and the newest checkpoint: any commit renews the freshness row.
+   *
+   * @param urgent  may use the room that is kept back: a box on a full disk opens, so that it can revoke
+   */
+  async record(more: readonly Put[] = [], urgent = false): Promise<void> {
+    await this.#options.store.commit({ puts: [this.timePut(), ...more], urgent });
   }
 
   /** A device that opens the box keeps a counter; one that was lost with its device is made anew. */

@@ -25,8 +25,8 @@ export function storedPinMark(store: Pick<Store, 'get' | 'commit'>, kind: 'pkcs1
       return value.length === 2 && value[0] === VERSION ? Math.min(attempts, ATTEMPTS_MAX) : ATTEMPTS_MAX;
     },
     async write(attempts) {
-      if (attempts === 0) await store.commit({ puts: [{ table: 'boot', key }] });
-      else await store.commit({ puts: [{ table: 'boot', key, value: Buffer.of(VERSION, attempts) }] });
+      if (attempts === 0) await store.commit({ puts: [{ table: 'boot', key }], urgent: true });
+      else await store.commit({ puts: [{ table: 'boot', key, value: Buffer.of(VERSION, attempts) }], urgent: true });
     },
   };
 }

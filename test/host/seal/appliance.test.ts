@@ -10,6 +10,20 @@ const SOLO = { shares: 1, threshold: 1, keyfile: true } as const;
 const THREE_OF_FIVE = { shares: 5, threshold: 3, keyfile: false } as const;
 
 describe('the box', () => {
+  test('opens, seals and opens by shares on a full disk: what revokes is an open box', async () => {
+    const machine = new Machine();
+    const { shares } = await machine.box.initialise(SOLO);
+    machine.full = true;
+    machine.restart();
+    expect(await machine.box.unsealAutomatically()).toBe(true);
+    await machine.box.seal();
+    expect(machine.box.status()).toMatchObject({ sealed: true, marked: true });
+    expect(await machine.box.unsealAutomatically()).toBe(false);
+    expect(await machine.box.offerShare(copy(shares[0]))).toMatchObject({ sealed: false });
+    machine.restart();
+    expect(await machine.box.unsealAutomatically()).toBe(true);
+  });
+
   describe('a new box', () => {
     test('is uninitialised, and nothing opens it', async () => {
       const { box } = new Machine();

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { type Core, loadCore } from '../../../core/index.ts';
+import { Fault } from '../../../host/fault.ts';
 import type { Clock } from '../../../host/ports/clock.ts';
 import type { CounterDevice } from '../../../host/ports/counter.ts';
 import type { MachineFact } from '../../../host/ports/machine.ts';
@@ -92,6 +93,8 @@ export class Machine {
   /** The appliance whose log was begun last, and the one whose log was put aside for it. */
   logOf = '';
   wasLogOf = '';
+  /** The disk has only the room that is kept back: for urgent batches. */
+  full = false;
   /** Run around each commit: throw where the power goes. */
   beforeCommit: () => void = () => undefined;
   afterCommit: () => void = () => undefined;
@@ -172,6 +175,7 @@ export class Machine {
         if (name === 'commit')
           return async (batch: Batch) => {
             this.beforeCommit();
+            if (this.full && batch.urgent !== true) throw new Fault('store.full', 'the disk is full');
             await cut(() => target.commit(batch));
             this.afterCommit();
           };
