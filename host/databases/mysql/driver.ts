@@ -56,10 +56,10 @@ export class MysqlSession implements Session {
     deadline: Deadline,
   ): Promise<MysqlSession> {
     const addresses = await addressesOf(target.host, check, deadline);
-    const { createConnection } = await import('mysql2');
+    const { default: mysql } = await import('mysql2');
     return await firstThat(addresses, async (address) => {
       const socket = await connected(address, target.port, deadline);
-      const connection = createConnection({ ...optionsOf(target, login), stream: () => socket });
+      const connection = mysql.createConnection({ ...optionsOf(target, login), stream: () => socket });
       const version = new Promise<string>((resolve, reject) => {
         connection.once('connect', (greeting: { readonly serverVersion?: unknown }) =>
           resolve(String(greeting.serverVersion ?? '')),
