@@ -20,6 +20,10 @@ const BENCHES: Readonly<Record<string, { readonly says: string; readonly load: (
     says: 'whether reads cost more with more secrets, lists more than their directory',
     load: () => import('./growth/growth.ts'),
   },
+  leases: {
+    says: 'logins issued and revoked, beside the bare driver; reads while leases end and while a database hangs',
+    load: () => import('./leases/leases.ts'),
+  },
   memory: { says: 'memory idle, under load and after many requests', load: () => import('./memory/memory.ts') },
   start: { says: 'from the start of the process to ready', load: () => import('./start/start.ts') },
   unseal: { says: 'each kind of slot: started to ready, sealed to open', load: () => import('./unseal/unseal.ts') },

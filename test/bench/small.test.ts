@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { run as growth } from '../../bench/growth/growth.ts';
 import { run as http } from '../../bench/http/http.ts';
+import { run as leases } from '../../bench/leases/leases.ts';
 import { main } from '../../bench/main.ts';
 import { run as memory } from '../../bench/memory/memory.ts';
 import { renderTable } from '../../bench/reach.ts';
@@ -54,6 +55,14 @@ describe('the small size of each benchmark runs and measures ours and its rivals
     const result = await growth({ small: true });
     expectFigures(result);
     expect(result.rows.map(({ reach }) => reach).filter(Boolean)).toEqual(['<= 1.5 times: flat', '<= 1.5 times: flat']);
+  });
+
+  test('leases', async () => {
+    const result = await leases({ small: true });
+    expectFigures(result);
+    expect(result.rows.filter(({ what }) => what.includes('issued')).map(({ rivals }) => Object.keys(rivals))).toEqual(
+      Array.from({ length: 4 }, () => ['bare driver']),
+    );
   });
 
   test('memory', async () => expectFigures(await memory({ small: true })));
