@@ -8,7 +8,7 @@ import { isFault } from '../fault.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Row } from '../ports/store.ts';
 
-/** Due rows that one run takes before others have their turn. */
+/** Due rows that one run takes before others have their turn. The next run goes on behind them: what does not end keeps nobody. */
 const RUN_ROWS = 256;
 const TICK_MS = 1000;
 const RETRY_MS = 5000;
@@ -40,7 +40,11 @@ export class Expiry {
   #timer: Timer | undefined;
   #running: Promise<void> | undefined;
   #open = false;
-  /** What could not be ended, for health: it is tried again. */
+  /** Key behind which the next run goes on; undefined: a new pass over what is due begins. */
+  #from: Uint8Array | undefined;
+  /** Of the pass under way. */
+  #failed = 0;
+  /** What could not be ended in the last whole pass, for metrics: it is tried again. */
   #stuck = 0;
 
   constructor(barrier: Barrier, clock: Clock, report: (report: ExpiryReport) => void) {
@@ -64,6 +68,7 @@ export class Expiry {
 
   start(): void {
     this.#open = true;
+    this.#from = undefined;
     this.#again(0);
   }
 
@@ -85,14 +90,17 @@ export class Expiry {
     });
   }
 
-  /** Ends what is due, at most one run of it. @returns true if more is due */
+  /** Ends what is due, at most one run of it. @returns true if the pass over what is due goes on */
   async run(): Promise<boolean> {
     const { store, lease } = this.#barrier;
-    const now = Buffer.alloc(8);
-    now.writeBigUInt64BE(BigInt(lease.nowMs() + 1));
-    const due = [...store.range('expiry', { to: now, limit: RUN_ROWS })];
+    const to = Buffer.alloc(8);
+    to.writeBigUInt64BE(BigInt(lease.nowMs() + 1));
+    if (this.#from === undefined) this.#failed = 0;
+    const due = [
+      ...store.range('expiry', { ...(this.#from === undefined ? {} : { from: this.#from }), to, limit: RUN_ROWS }),
+    ];
     const counts = new Map<ExpiryKind, number>();
-    let stuck = await this.#endGroups(due);
+    this.#failed += await this.#endGroups(due);
     for (const { key, value } of due) {
       if (!this.#open) return false;
       const ender = this.#enders.get(key[8] ?? 0);
@@ -101,14 +109,15 @@ export class Expiry {
         await ender.end(dueOf(key, value));
         counts.set(ender.kind, (counts.get(ender.kind) ?? 0) + 1);
       } catch (error) {
-        // Somebody else ended it, or the medium is in trouble: the row is still there and is tried again.
-        if (!isFault(error)) throw error;
-        if (error.code !== 'store.conflict') stuck++;
+        // Somebody else ended it, the medium is in trouble, or it is a bug: the row is still there and is tried again.
+        if (!isFault(error, 'store.conflict')) this.#failed++;
       }
     }
-    this.#stuck = stuck;
     for (const [kind, count] of counts) this.#report({ kind, count });
-    return due.length === RUN_ROWS && stuck === 0;
+    const last = due.length === RUN_ROWS ? due.at(-1) : undefined;
+    this.#from = last === undefined ? undefined : Buffer.concat([last.key, Buffer.of(0)]);
+    if (last === undefined) this.#stuck = this.#failed;
+    return last !== undefined;
   }
 
   /** @returns how many could not be ended */
@@ -119,8 +128,8 @@ export class Expiry {
       if (own.length === 0 || !this.#open) continue;
       try {
         await end(own);
-      } catch (error) {
-        if (!isFault(error)) throw error;
+      } catch {
+        // As below: all of it is tried again.
         stuck += own.length;
       }
     }
