@@ -5,20 +5,23 @@
 import { BlockList, isIP, isIPv4 } from 'node:net';
 import { Fault } from './fault.ts';
 
-/** What no configuration allows: link-local, metadata services of clouds, multicast, broadcast. */
+/** What no configuration allows: link-local, metadata and host services of clouds, multicast, broadcast. */
 const NEVER = [
   '169.254.0.0/16',
   '100.100.100.200/32',
+  '168.63.129.16/32',
   '192.0.0.192/32',
   '224.0.0.0/4',
   '255.255.255.255/32',
   'fe80::/10',
   'ff00::/8',
-  'fd00:ec2::254/128',
+  'fd00:ec2::/32',
   'fd20:ce::254/128',
 ] as const;
-/** Prefixes of IPv6 whose last 32 bits are an IPv4 address: mapped, compatible, and the translation of RFC 6052. */
-const CARRIERS = ['::ffff:0:0/96', '::/96', '64:ff9b::/96'] as const;
+/** Prefixes of IPv6 whose last 32 bits are an IPv4 address: mapped, compatible, and the translations of RFC 6052, 7915, 8215. */
+const CARRIERS = ['::ffff:0:0/96', '::/96', '64:ff9b::/96', '::ffff:0:0:0/96', '64:ff9b:1::/48'] as const;
+/** The IPv4 address of a router stands behind the first 16 bits (RFC 3056). */
+const ROUTED = '2002::/16';
 
 /** `10.0.0.0/8`, `fd00::/8`; an address alone is itself. @returns undefined if it is none */
 export function parseNetwork(text: string): string | undefined {
@@ -54,11 +57,14 @@ function bytesOf(address: string): Buffer {
 }
 
 const CARRIER = listOf(CARRIERS);
+const ROUTER = listOf([ROUTED]);
 const FORBIDDEN = listOf(NEVER);
 
 /** The IPv4 address inside an IPv6 one that carries one; else the address. `::` and `::1` carry none. */
 function plainAddress(address: string): string {
-  if (isIPv4(address) || !CARRIER.check(address, 'ipv6')) return address;
+  if (isIPv4(address)) return address;
+  if (ROUTER.check(address, 'ipv6')) return bytesOf(address).subarray(2, 6).join('.');
+  if (!CARRIER.check(address, 'ipv6')) return address;
   const last = bytesOf(address).subarray(12);
   return last.readUInt32BE() <= 1 ? address : last.join('.');
 }

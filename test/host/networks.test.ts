@@ -12,12 +12,18 @@ const says = (networks: readonly string[], address: string): string => {
 const ANY = ['0.0.0.0/0', '::/0'];
 
 describe('where the box connects to', () => {
-  test.each(['127.0.0.1', '::1', '10.1.2.3', '2001:db8::1', '::ffff:127.0.0.1', '100.100.100.199'])(
-    '%s: yes',
-    (address) => {
-      expect(says(ANY, address)).toBe('yes');
-    },
-  );
+  test.each([
+    '127.0.0.1',
+    '::1',
+    '10.1.2.3',
+    '2001:db8::1',
+    '::ffff:127.0.0.1',
+    '100.100.100.199',
+    '2002:a00:1::1',
+    '64:ff9b:1::a00:1',
+  ])('%s: yes', (address) => {
+    expect(says(ANY, address)).toBe('yes');
+  });
 
   test.each([
     '169.254.169.254',
@@ -32,6 +38,11 @@ describe('where the box connects to', () => {
     '224.0.0.1',
     '255.255.255.255',
     'fd00:ec2::254',
+    'fd00:ec2::23',
+    '64:ff9b:1::a9fe:a9fe',
+    '::ffff:0:169.254.169.254',
+    '2002:a9fe:a9fe::1',
+    '168.63.129.16',
     '100.100.100.200',
   ])('%s: never, whatever is allowed', (address) => {
     expect(says([...ANY, '169.254.0.0/16', 'fe80::/10'], address)).toMatch(/link-local, multicast or of a metadata/);
