@@ -123,6 +123,17 @@ export function leaseOperations({ leases, time, accessorOf }: LeaseOperationPart
     summary: 'Let a lease live longer, at most to its maximum.',
     run: (context: OperationContext) => renew(context, leases),
   } as const;
+  const listing = {
+    verb: 'list',
+    sudo: true,
+    fields: {},
+    run: async ({ captures }: OperationContext): Promise<Answer> => {
+      const { names, cut } = await leases.list(captures['prefix'] ?? '');
+      if (names.length === 0) return { status: 404 };
+      const warnings = cut ? [`only the first ${names.length} that were found are shown: list a longer path`] : [];
+      return { data: { keys: [...names] }, warnings };
+    },
+  } as const;
   const revoking = { verb: 'write', summary: 'End a lease, and the credential with it.', run: revoke } as const;
   return [
     {
@@ -134,19 +145,12 @@ export function leaseOperations({ leases, time, accessorOf }: LeaseOperationPart
       run: (context) => lookup(context, leases, time),
     },
     {
+      ...listing,
       name: 'list-leases',
       pattern: 'leases/lookup/*prefix',
-      verb: 'list',
-      sudo: true,
       summary: 'Leases and folders of leases below a path, one level.',
-      fields: {},
-      run: async ({ captures }) => {
-        const { names, cut } = await leases.list(captures['prefix'] ?? '');
-        if (names.length === 0) return { status: 404 };
-        const warnings = cut ? [`only the first ${names.length} that were found are shown: list a longer path`] : [];
-        return { data: { keys: [...names] }, warnings };
-      },
     },
+    { ...listing, name: 'list-all-leases', pattern: 'leases/lookup', summary: 'Folders of leases, one a mount.' },
     {
       name: 'stuck-leases',
       pattern: 'leases',

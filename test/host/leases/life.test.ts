@@ -27,6 +27,8 @@ describe('a lease', () => {
     const made = [await box.creds('list/a'), await box.creds('list/a'), await box.creds('list/b')];
     const keys = async (path: string) => (await box.ok('list', path)).data?.['keys'];
     expect(await keys('sys/leases/lookup/fake/creds/list/')).toEqual(['a/', 'b/']);
+    expect(await keys('sys/leases/lookup/fake')).toEqual(['creds/']);
+    expect([await keys('sys/leases/lookup'), await keys('sys/leases/lookup/')]).toEqual([['fake/'], ['fake/']]);
     const tails = made.slice(0, 2).map(({ id }) => id.split('/').at(-1) ?? '');
     expect(await keys('sys/leases/lookup/fake/creds/list/a')).toEqual(tails.sort((a, b) => (a < b ? -1 : 1)));
     expect(refusal(await box.send('list', 'sys/leases/lookup/nothing'))[0]).toBe(404);
