@@ -18,6 +18,8 @@ import type { LeaseTable } from './table.ts';
 
 /** The token's row may change many times while a credential is made: each use of a token with a limit is a change. */
 const ATTEMPTS_MAX = 64;
+/** What making a credential has in all, in times of one call: keys may have to be made, and what failed is rolled back. */
+const CREATE_FACTOR = 2;
 /** An intent's deadline lies so many times the backend's own behind it. */
 const DEADLINE_FACTOR = 3;
 
@@ -64,8 +66,7 @@ export class Issue {
   }
 
   async issue<T>(wanted: NewLease<T>): Promise<MadeLease<T>> {
-    const { parts, calls } = this.#own;
-    const { timeoutMs } = calls;
+    const { parts } = this.#own;
     const { context } = wanted;
     refuseWhileHeld(parts);
     const { token, mount } = context;
@@ -80,7 +81,7 @@ export class Issue {
     const path = context.path.replace(/\/+$/, '');
     const id = `${path}/${throughCore(() => parts.barrier.core.newAccessor())}`;
     const intent = await this.#intent(wanted, id, issueMs);
-    const times = { id, expireWallMs: parts.barrier.lease.wallOf(expireMs), timeoutMs };
+    const times = { id, expireWallMs: parts.barrier.lease.wallOf(expireMs), leftMs: this.#left() };
     const made = await this.#create(wanted, intent, () => wanted.create(times));
     const record: rows.LeaseRecord = {
       ...{ id, mount: mount.id, backend: wanted.backend, undo: wanted.undo, issueMs, expireMs, ttl },
@@ -122,10 +123,23 @@ export class Issue {
     throw new Fault('route.absent', 'the mount was removed or moved while the credential was made');
   }
 
+  /** Of LeaseTimes: a call has its time, and none reaches past what `create` has in all. */
+  #left(): () => number {
+    const { parts, calls } = this.#own;
+    const untilMs = parts.clock.bootMs() + CREATE_FACTOR * calls.timeoutMs;
+    return () => {
+      const leftMs = Math.min(calls.timeoutMs, untilMs - parts.clock.bootMs());
+      if (leftMs > 0) return leftMs;
+      throw new Fault('database.unreachable', 'the credential took too long to make: nothing was asked of the server');
+    };
+  }
+
   async #create<T>(wanted: NewLease<T>, intent: Intent, create: () => Promise<T>): Promise<T> {
     const { steps, calls } = this.#own;
     try {
-      return await steps.outside('issue.create', () => calls.within(2 * calls.timeoutMs, wanted.backend, create));
+      return await steps.outside('issue.create', () =>
+        calls.within(CREATE_FACTOR * calls.timeoutMs, wanted.backend, create),
+      );
     } catch (thrown) {
       if (isFault(thrown, 'database.exists')) {
         // The name was somebody else's: undoing would end theirs.

@@ -18,8 +18,9 @@ export interface NewLease<T> {
   /** All that the engine needs to end the credential, and to find it: sealed, durable before `create` runs. */
   readonly undo: ValueMap;
   /**
-   * Makes the credential outside; it has settled, one way or the other, within twice `timeoutMs`. When it throws `database.exists` the intent is dropped and nobody is touched; any other
-   * fault leaves the intent, which undoes whatever came of it.
+   * Makes the credential outside, in calls that each have what `leftMs` gives then and settle by it, one way or the other.
+   * When it throws `database.exists` the intent is dropped and nobody is touched; any other fault leaves the intent, which
+   * undoes whatever came of it.
    */
   readonly create: (lease: LeaseTimes) => Promise<T>;
 }
@@ -28,8 +29,13 @@ export interface LeaseTimes {
   readonly id: string;
   /** Wall time of the lease's end, ms: what the server may be told as its own end. */
   readonly expireWallMs: number;
-  /** What `create` has: it ends (or the server gives it up) before that. The intent's deadline lies behind it. */
-  readonly timeoutMs: number;
+  /**
+   * What a call of the server may take if it begins now. Asked just before each: keys and certificates may have taken long to
+   * make. The intent's deadline lies behind it.
+   *
+   * @throws Fault `database.unreachable` too late: the intent is being undone, and nothing may come of it any more
+   */
+  readonly leftMs: () => number;
 }
 
 export interface MadeLease<T> {

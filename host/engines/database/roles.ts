@@ -136,15 +136,15 @@ export class RoleOperations {
         renewable: true,
         backend: role.database,
         undo: undoOf({ name: username, revocation: role.revocation, renewal: role.renewal }),
-        create: async ({ expireWallMs, timeoutMs }) => {
+        create: async ({ expireWallMs, leftMs }) => {
           const expirationMs = expireWallMs + GRACE_MS;
           const credential = early ?? (await makeCredential(this.#parts, { ...wish, expireWallMs: expirationMs }));
           const login = { name: username, credential: credential.login, expirationMs };
           try {
-            await database.create(login, role.creation, timeoutMs);
+            await database.create(login, role.creation, leftMs());
           } catch (error) {
             if (role.rollback.length > 0 && isFault(error) && error.code !== 'database.exists')
-              await rollBack(() => database.drop([{ name: username, statements: role.rollback }], timeoutMs));
+              await rollBack(async () => database.drop([{ name: username, statements: role.rollback }], leftMs()));
             throw error;
           }
           return credential.data;

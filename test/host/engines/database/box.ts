@@ -17,10 +17,12 @@ export interface DatabaseOptions {
   readonly adapters: (clock: Clock) => readonly DatabaseAdapter[];
   readonly hook?: RotationHook;
   readonly networks?: readonly string[];
+  /** What a client certificate waits for. */
+  readonly certifying?: () => Promise<void>;
   readonly parts?: Partial<ServiceParts>;
 }
 
-export function databaseBox({ adapters, hook, networks, parts }: DatabaseOptions): Promise<WholeBox> {
+export function databaseBox({ adapters, hook, networks, parts, certifying }: DatabaseOptions): Promise<WholeBox> {
   return wholeBox(logFiles, undefined, undefined, {
     ...parts,
     engines: (own) => [
@@ -30,11 +32,14 @@ export function databaseBox({ adapters, hook, networks, parts }: DatabaseOptions
         schedules: cronSchedules,
         check: networkCheck(networks ?? ['0.0.0.0/0', '::/0']),
         password: (policy) => own.passwords.generate(policy),
-        certificate: certificateMaker({
-          wallMs: () => own.clock.wallMs(),
-          date: dateOf,
-          randomBytes: (length) => own.random.bytes(length),
-        }),
+        certificate: async (...wish) => {
+          await certifying?.();
+          return await certificateMaker({
+            wallMs: () => own.clock.wallMs(),
+            date: dateOf,
+            randomBytes: (length) => own.random.bytes(length),
+          })(...wish);
+        },
         hook,
       }),
     ],

@@ -5,7 +5,7 @@ import { Fault } from '../../../../host/fault.ts';
 import { dateOf } from '../../../../host/system/clock.ts';
 import { systemRandom } from '../../../../host/system/random.ts';
 import { Authority } from '../../../databases/authority.ts';
-import { CONNECTION, CREATION, type FakeBox, fakeBox, refusal } from './box.ts';
+import { CONNECTION, CREATION, type FakeBox, fakeBox, refusal, until } from './box.ts';
 
 let box: FakeBox;
 beforeAll(async () => {
@@ -220,5 +220,47 @@ describe('creds', () => {
     expect(Math.abs(Date.parse(certificate.validTo) - until)).toBeLessThan(1000);
     expect(data?.['private_key_type']).toBe('ec');
     expect(box.server.logins.get(String(data?.['username']))?.commonName).toBe(data?.['username']);
+  });
+
+  test('a certificate that takes too long to make makes no login, however late it comes', async () => {
+    let begun = false;
+    let finish: () => void = () => {};
+    const slow = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const own = await fakeBox({
+      certifying: async () => {
+        begun = true;
+        await slow;
+      },
+    });
+    try {
+      const ca = await makeAuthority({
+        nowMs: Date.now(),
+        date: dateOf,
+        randomBytes: (length) => systemRandom.bytes(length),
+      });
+      await own.ok('write', 'db/roles/cert', {
+        db_name: 'c',
+        credential_type: 'client_certificate',
+        credential_config: { ca_cert: ca.certificatePem, ca_private_key: ca.keyPem, key_type: 'ec' },
+      });
+      const asked = own.send('read', 'db/creds/cert');
+      await until(() => begun);
+      own.skip(21_000);
+      expect(refusal(await asked)).toMatch(/^502 .*did not answer within/);
+      const intents = (): number => [...own.store.range('lease', { prefix: Buffer.from('I') })].length;
+      await until(() => {
+        own.skip(5000);
+        return intents() === 0;
+      });
+      finish();
+      // What was asked for goes on by itself: it has come to its end before this login, which is made later, is there.
+      await own.ok('read', 'db/creds/r');
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      expect([own.server.count('create'), own.server.logins.size]).toEqual([1, 2]);
+    } finally {
+      await own.end();
+    }
   });
 });
