@@ -192,8 +192,14 @@ async function slotsOf(store: Store, config: Config, parts: DiagnoseParts): Prom
       if (!core.sealed) core.seal();
     }
   }
-  const ways = findingsOf(openers.ways(slots), { sealed: true, marked: readSealMark(store), tried: true });
-  const unread: Finding = { state: 'note', what: 'counter', sentence: 'is read when a slot opens the box' };
+  const barred = counted?.some(({ state }) => state === 'bad') === true;
+  const ways = findingsOf(openers.ways(slots), { sealed: true, marked: readSealMark(store), tried: true, barred });
+  const unread: Finding = {
+    state: 'note',
+    what: 'counter',
+    sentence:
+      'is not looked at here, for no slot gave the key without a person: start the server and unseal it, and what disagrees is said then',
+  };
   const found = [...ways, ...(counted ?? [unread])];
   const kind = weakest(slots);
   return kind === undefined ? [...found] : [...found, { state: 'note', what: 'weakest way in', sentence: kind }];

@@ -234,7 +234,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
     metrics: (all) =>
       metrics({
         services: all,
-        ...{ audit, appliance: box, api },
+        ...{ audit, appliance: box, api, counters: counters.status() },
         memoryBytes: process.memoryUsage.rss(),
         uptimeSeconds: Math.floor(process.uptime()),
       }),

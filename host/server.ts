@@ -3,6 +3,7 @@
 import type { Api } from './api/server.ts';
 import type { AuditLog } from './audit/index.ts';
 import type { Appliance } from './ports/appliance.ts';
+import type { CounterStatus } from './ports/counter.ts';
 import type { ValueMap } from './ports/value.ts';
 import type { Services } from './services.ts';
 
@@ -10,6 +11,8 @@ export interface FigureParts {
   readonly services: Services;
   readonly audit: AuditLog;
   readonly appliance: Appliance;
+  /** None while the box is sealed. */
+  readonly counters: readonly CounterStatus[];
   readonly api: Api | undefined;
   readonly memoryBytes: number;
   readonly uptimeSeconds: number;
@@ -57,6 +60,7 @@ function figures(parts: FigureParts): Figure[] {
       type: 'gauge',
       value: erase === 'none' ? 0 : 1,
     },
+    ...counterFigures(parts.counters),
     { name: 'holdfast_audit_leaves_total', help: 'Leaves of the audit log.', type: 'counter', value: audit.size },
     {
       name: 'holdfast_expiry_stuck',
@@ -88,6 +92,18 @@ function figures(parts: FigureParts): Figure[] {
     ),
     { name: 'process_resident_memory_bytes', help: 'Resident memory.', type: 'gauge', value: parts.memoryBytes },
     { name: 'process_uptime_seconds', help: 'Seconds since the start.', type: 'gauge', value: parts.uptimeSeconds },
+  ];
+}
+
+/** Of each counter outside the disk. Grouped by name, as the format asks. */
+function counterFigures(counters: readonly CounterStatus[]): Figure[] {
+  const of = (name: string, help: string, value: (one: CounterStatus) => number): Figure[] =>
+    counters.map((one) => ({ name, help, type: 'gauge', value: value(one), label: ['kind', one.kind] }));
+  return [
+    ...of('holdfast_counter_value', 'What the store counts by the counter outside the disk.', ({ count }) => count),
+    ...of('holdfast_counter_away', '1 while the counter cannot be raised.', ({ away }) => (away === undefined ? 0 : 1)),
+    ...of('holdfast_counter_raised', 'Times it was raised in the year under way.', ({ raised }) => raised),
+    ...of('holdfast_counter_budget', 'Times a year that its flash is meant to bear.', ({ budget }) => budget),
   ];
 }
 

@@ -38,13 +38,23 @@ function findingOf(way: WayIn, tried: boolean): Finding {
 /**
  * @param sealed  the box is shut: say what opens it
  * @param marked  a person sealed it
+ * @param barred  a slot gives the key, and a counter says that the store is another: that is told beside this
  */
 export function findingsOf(
   ways: readonly WayIn[],
-  { sealed, marked, tried }: { readonly sealed: boolean; readonly marked: boolean; readonly tried: boolean },
+  {
+    sealed,
+    marked,
+    tried,
+    barred = false,
+  }: { readonly sealed: boolean; readonly marked: boolean; readonly tried: boolean; readonly barred?: boolean },
 ): readonly Finding[] {
   const found = ways.map((way) => findingOf(way, tried));
   if (!sealed) return found;
+  if (barred) {
+    const sentence = 'a slot gives the key, and the box stays shut all the same for what its counter says';
+    return [...found, { state: 'bad', what: 'opening', sentence }];
+  }
   const alone = ways.some(({ opens, trouble }) => opens === 'itself' && trouble === undefined);
   if (alone && !marked && tried) {
     return [...found, { state: 'ok', what: 'opening', sentence: 'the box opens by itself when it is started' }];
@@ -62,7 +72,7 @@ export function findingsOf(
   const after = broken
     .map(
       (way) =>
-        `when it is open, \`${RUN} slot replace ${short(way)}\` makes that slot anew, if its device or boot changed`,
+        `if the device of that ${way.kind} slot is lost, its counter is lost too: then each share is given to \`${RUN} unseal -accept=rolled-back\`; when it is open, \`${RUN} slot replace ${short(way)}\` makes that slot anew, if its device or boot changed`,
     )
     .join('; ');
   const why = marked ? 'a person sealed it, so it opens by nothing of itself' : 'nothing opens this box by itself now';

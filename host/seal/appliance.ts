@@ -363,8 +363,7 @@ export class Box implements Appliance {
       await this.#unseal(slot, adapter, offered, false);
       this.#openers.worked(slot);
     } catch (error) {
-      if (isFault(error, 'appliance.rolled-back')) this.#troubles.set(ROLLED_BACK, error.message);
-      else this.#openers.failed(slot, error);
+      if (!isFault(error, 'appliance.rolled-back')) this.#openers.failed(slot, error);
       throw error;
     }
   }
@@ -385,6 +384,7 @@ export class Box implements Appliance {
       await this.#open(accepts);
     } catch (error) {
       await this.#shut();
+      if (isFault(error, 'appliance.rolled-back')) this.#troubles.set(ROLLED_BACK, error.message);
       if (isFault(error))
         this.#options.log.note('seal.refused', { kind: header.kind, slot: idOf(slot), code: error.code });
       throw error;

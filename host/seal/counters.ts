@@ -144,6 +144,8 @@ export class Counters implements Counting {
       for (const { id, found } of findings) {
         if (found !== undefined && found <= BigInt(Number.MAX_SAFE_INTEGER)) counts[id] = Number(found);
         else delete counts[id];
+        // Given up, or in line with the store as soon as this is committed.
+        this.#away.delete(id);
       }
       const kept = this.#enrolled.filter(({ record }) => counts[record.id] !== undefined);
       await freshness.sealing(counts, () => commit([this.#put(kept)]));

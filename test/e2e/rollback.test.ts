@@ -59,6 +59,8 @@ test('an old disk is refused, told by the diagnosis, opened by the quorum’s wo
     sentence: expect.stringMatching(/the tpm2 counter is at \d+ and the store at \d+; .*-accept=rolled-back/),
   });
 
+  expect(operator.finding('opening')).toMatchObject({ state: 'bad', sentence: expect.stringContaining('stays shut') });
+
   server = await start();
   expect(operator.run('unseal', `${share()}\n`)).toMatchObject({
     code: 2,

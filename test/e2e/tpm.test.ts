@@ -223,6 +223,46 @@ describe('a dead chip', () => {
   });
 });
 
+describe('a chip that dies under an open box', () => {
+  test('keeps its slot until the box was sealed and opened by the quorum’s word, as the errors say', async () => {
+    const at = await bench();
+    const server = await at.start(['--init']);
+    const figures = (): string => at.operator.ok('read sys/metrics');
+    expect(figures()).toMatch(/\nholdfast_counter_value\{kind="tpm2"\} \d+\n/);
+    expect(figures()).toMatch(/\nholdfast_counter_raised\{kind="tpm2"\} [1-9]\d*\n/);
+    expect(figures()).toContain('\nholdfast_counter_budget{kind="tpm2"} 40000\n');
+    expect(figures()).toContain('\nholdfast_counter_away{kind="tpm2"} 0\n');
+    at.chip.chip.kill();
+    const refused = at.operator.run('slot remove tpm2');
+    expect(refused.error).toContain(
+      'seal the box and open it by the recovery quorum: holdfast unseal -accept=rolled-back',
+    );
+    expect(at.operator.run('operator rotate').error).toContain('nothing was changed');
+    expect(figures()).toContain('\nholdfast_counter_away{kind="tpm2"} 1\n');
+    expect(at.operator.ok('slot list')).toContain('is away');
+    at.operator.ok('kv put secret/a b=c');
+
+    expect(at.operator.run('slot test tpm2').error).toContain('the TPM cannot be reached');
+    at.operator.ok('seal');
+    expect(at.operator.finding('opening')?.sentence).toContain('holdfast unseal -accept=rolled-back');
+    expect(at.operator.run('unseal -', share(at)).error).toContain('holdfast unseal -accept=rolled-back');
+    expect(at.operator.diagnose().map(({ sentence }) => sentence)).toContainEqual(
+      expect.stringMatching(/^rolled back: the tpm2 counter cannot be read/),
+    );
+    at.operator.ok('unseal -accept=rolled-back -', share(at));
+    expect(figures()).not.toContain('holdfast_counter_');
+    at.operator.ok('slot remove tpm2');
+    expect(at.operator.kinds()).toEqual(['shamir']);
+    expect(at.operator.ok('kv get -field=b secret/a')).toBe('c');
+    at.operator.ok('operator lives -this');
+    await server.stop();
+    expect(at.operator.finding('counter')).toMatchObject({
+      state: 'note',
+      sentence: expect.stringContaining('no slot gave the key without a person'),
+    });
+  });
+});
+
 describe('a PIN', () => {
   const RIGHT = '47114711';
 

@@ -8,7 +8,7 @@ const way = (kind: WayIn['kind'], opens: WayIn['opens'], trouble?: string): WayI
   ...(kind === 'shamir' ? { threshold: 2, shares: 3 } : { threshold: 0, shares: 0 }),
 });
 const SHARES = way('shamir', 'shares');
-const stopped = { sealed: true, marked: false, tried: true };
+const stopped = { sealed: true, marked: false, tried: true, barred: false };
 
 describe('a way into the box', () => {
   test.each([
@@ -53,7 +53,15 @@ describe('what opens the box', () => {
       state: 'bad',
       what: 'opening',
       sentence:
-        'nothing opens this box by itself now: give 2 of 3 recovery shares to `holdfast unseal`, or run `holdfast unseal -slot=bbbbbbbb` as the user of the service (pkcs11); when it is open, `holdfast slot replace aaaaaaaa` makes that slot anew, if its device or boot changed',
+        'nothing opens this box by itself now: give 2 of 3 recovery shares to `holdfast unseal`, or run `holdfast unseal -slot=bbbbbbbb` as the user of the service (pkcs11); if the device of that tpm2 slot is lost, its counter is lost too: then each share is given to `holdfast unseal -accept=rolled-back`; when it is open, `holdfast slot replace aaaaaaaa` makes that slot anew, if its device or boot changed',
+    });
+  });
+
+  test('is not promised where a counter says that the disk is an old one', () => {
+    expect(opening([SHARES, way('tpm2', 'itself')], { ...stopped, barred: true })).toEqual({
+      state: 'bad',
+      what: 'opening',
+      sentence: 'a slot gives the key, and the box stays shut all the same for what its counter says',
     });
   });
 

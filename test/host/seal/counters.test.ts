@@ -377,6 +377,26 @@ describe('the quorum takes the box as it is', () => {
     expect(it.machine.first).toBeUndefined();
   });
 
+  test('what shares were refused for is said until the box opens', async () => {
+    const it = await counted();
+    it.device.pull();
+    it.machine.restart();
+    await expect(it.give(undefined)).rejects.toMatchObject({ code: 'appliance.rolled-back' });
+    expect(it.machine.box.status().reasons.join()).toMatch(/rolled back: .*unseal -accept=rolled-back/);
+    await it.give('rolled-back');
+    expect(it.machine.box.status().reasons.join()).not.toContain('rolled back:');
+  });
+
+  test('a counter that was given up is awaited no more: health promises no refusals, and changes go on', async () => {
+    const it = await counted();
+    it.device.pull();
+    it.machine.restart();
+    expect(await it.give('rolled-back')).toMatchObject({ sealed: false });
+    await change(it.machine, 'a');
+    expect(it.machine.box.status().reasons.join()).not.toContain('are refused until it is right');
+    expect(it.machine.box.status().reasons.join()).toContain('no counter in the tpm2 device');
+  });
+
   test('a counter that is gone is given up, and one in the new device is made', async () => {
     const it = await counted();
     const before = it.machine.box.counters()[0]?.id;
