@@ -29,6 +29,8 @@ const NTH_MAX = 2;
 /** Operation of the plan: a box that opens over what a dead one had under way. */
 export const RECOVERY = 'open after a crash';
 const RECOVERED = { operation: 'issue', point: 'issue.create after', nth: 1 };
+/** What a pass has for what it does by timers of a second. */
+const PASS_MS = 3000;
 /** More leases than this are revoked before the next case. */
 const LEASES_MAX = 12;
 
@@ -194,6 +196,8 @@ export class Matrix {
       await this.run(box, operation);
       await box.ask({ do: 'drain' });
       add(operation, await points(box));
+      // Each begins as a case does: what is pending is settled.
+      await box.ask({ do: 'secrets' });
     }
     await box.ask({ do: 'arm', armed: RECOVERED });
     await this.#untilDeath(box, RECOVERED.operation);
@@ -295,7 +299,14 @@ export class Matrix {
     await box.ask({ do: how });
     const report = await box.ask<Report>({ do: 'report' });
     const secrets = await box.ask<readonly StaticSecret[]>({ do: 'secrets' });
-    const wrong = await judge(this.server, this.#own, report, secrets, this.ledger);
+    const judged = (now: Report): Promise<string[]> => judge(this.server, this.#own, now, secrets, this.ledger);
+    let wrong = await judged(report);
+    if (wrong.length > 0) {
+      // The pass was not over: the box goes on by itself with tokens and times that end.
+      await new Promise((resolve) => setTimeout(resolve, PASS_MS));
+      await box.ask({ do: how });
+      wrong = await judged(await box.ask<Report>({ do: 'report' }));
+    }
     await box.ask({ do: 'probe' });
     return wrong;
   }
@@ -304,7 +315,13 @@ export class Matrix {
   async all(cases: readonly Case[], seed: number): Promise<Failure[]> {
     const failures: Failure[] = [];
     for (const [n, one] of cases.entries()) {
-      const wrong = await this.one(one, seed + n, cases[n + 1]?.power !== undefined);
+      const recorded = cases[n + 1]?.power !== undefined;
+      let wrong = await this.one(one, seed + n, recorded);
+      if (wrong.some((sentence) => sentence.includes('the rig cannot replay'))) {
+        // The audit log began its next segment, which moves a file between folders: a new box is far from that.
+        await this.found();
+        wrong = await this.one(one, seed + n, recorded);
+      }
       if (wrong.length === 0) continue;
       failures.push({ case: `${this.kind}: ${nameOf(one)}`, wrong });
       await this.found();

@@ -84,7 +84,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
       box.interference.keep();
       const made = await issued(box);
       box.interference.repeat();
-      return made;
+      return { ...made, shared: leasesOf(made) };
     },
     run: async (box) => {
       await refused(box.send('read', 'db/creds/r'));

@@ -65,6 +65,8 @@ export interface Outcome {
   readonly renewed?: Readonly<Record<string, number>>;
   /** Leases whose end was asked for, answered or not. */
   readonly ending?: readonly string[];
+  /** Leases whose name another intent has now, by force of the test: 80 random bits are what keeps this from happening. */
+  readonly shared?: readonly string[];
 }
 
 export type Order =
