@@ -198,7 +198,7 @@ async function expiring(box: LeaseBox, server: DatabaseServer, size: Size, secon
     most = Math.max(most, privateMiB(box.pid));
     await pause(10);
   }
-  const what = `${size.expiring.toLocaleString('en')} leases that end within a minute, all gone`;
+  const what = `${size.expiring.toLocaleString('en')} leases of a minute, ending as fast as they were made, all gone`;
   return [
     {
       what: `${what}: memory that came to it`,
