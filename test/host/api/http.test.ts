@@ -169,6 +169,22 @@ describe('framing', () => {
     expect(asked).toEqual([]);
   });
 
+  test.each([
+    ['box.example:8200', 200],
+    ['BOX.example', 200],
+    ['[::1]:8200', 200],
+    ['[:::]', 400],
+    ['box.example:99999', 400],
+    ['0x7f.1:443', 400],
+  ])('a read for the host %s is %i, whichever way it takes', async (host, status) => {
+    asked.length = 0;
+    for (const method of ['GET', 'POST']) {
+      const head = `${method} /v1/secret/a HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+      expect(statuses(await raw(head))).toEqual([status]);
+    }
+    expect(asked.length).toBe(status === 200 ? 2 : 0);
+  });
+
   test('an absolute target is not below /v1/', async () => {
     expect(statuses(await get('http://x/v1/a'))).toEqual([404]);
   });
