@@ -16,9 +16,10 @@ import type { LockoutDevice } from './ports/lockout.ts';
 import type { SealSlot } from './ports/seal-slot.ts';
 import type { Reader, Store } from './ports/store.ts';
 import { ACCEPT, type CounterFinding, Counters, disagreement } from './seal/counters.ts';
+import { MORE } from './seal/founding.ts';
 import { Freshness } from './seal/freshness.ts';
 import { Openers } from './seal/openers.ts';
-import { KEYRING_KEY, readComplete, readSealMark } from './seal/rows.ts';
+import { holdsMore, KEYRING_KEY, readComplete, readSealMark } from './seal/rows.ts';
 import { openSlot, readSlots, weakest } from './seal/slots.ts';
 import { openLmdbStore } from './store/lmdb/open.ts';
 import { dateOf, type SystemClock } from './system/clock.ts';
@@ -169,7 +170,9 @@ function sealOf(store: Reader): Finding[] {
       {
         state: 'bad',
         what: 'box',
-        sentence: 'its initialisation was never finished: start it, and initialise it anew',
+        sentence: holdsMore(store)
+          ? `rolled back: ${MORE}`
+          : 'its initialisation was never finished: start it, and initialise it anew',
       },
     ];
   const made = dateOf(complete.createdMs).toISOString();

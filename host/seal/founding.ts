@@ -12,10 +12,14 @@ import type { SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import { BATCH_ROWS_MAX, type Put, type Store, TABLES, type Table } from '../ports/store.ts';
 import type { Secret } from '../secret.ts';
 import { checkQuorum } from './ceremony.ts';
-import type { Freshness } from './freshness.ts';
-import { completePut, KEYRING_KEY } from './rows.ts';
+import { type Freshness, rolledBack } from './freshness.ts';
+import { completePut, holdsMore, KEYRING_KEY } from './rows.ts';
 import { encodeSlotList, ID_SIZE } from './slot-format.ts';
 import { createSlot, type NewSlot, slotPut, wrapTo } from './slots.ts';
+
+/** Of a folder that no initialisation may be started over. */
+export const MORE =
+  'the data folder holds a box, and the row that says that it is whole was changed or lost. Put the newest disk back, or a copy of it; to make another box, name an empty folder in HOLDFAST_DATA';
 
 export interface InitOptions {
   readonly shares: number;
@@ -107,8 +111,13 @@ async function makeSlots(parts: FoundingParts, options: InitOptions, createdMs: 
   return { slots, shares: made.flatMap((one) => one.shares), discard };
 }
 
-/** Removes what an initialisation that was cut left in the store and the log. Never called on a complete box. */
+/**
+ * Removes what an initialisation that was cut left in the store and the log. Never called on a complete box.
+ *
+ * @throws Fault `appliance.rolled-back` if it is more than that: nothing was removed
+ */
 export async function clearLeftovers(store: Store, freshness: Freshness, log: { clear(): void }): Promise<void> {
+  if (holdsMore(store)) throw rolledBack(MORE);
   log.clear();
   await freshness.clearing(async () => {
     for (const table of Object.keys(TABLES) as Table[]) {

@@ -30,6 +30,14 @@ export function readComplete(reader: Reader): { readonly applianceId: Buffer; re
   return { applianceId: bytes.subarray(1, 1 + ID_SIZE), createdMs: Number(bytes.readBigUInt64BE(1 + ID_SIZE)) };
 }
 
+/**
+ * Whether more lies here than an initialisation that was cut may have left: a row that says complete in a way that is not
+ * this version's, or names that somebody wrote. What has lost its last row is a box to bring back, not an empty folder.
+ */
+export function holdsMore(reader: Reader): boolean {
+  return reader.get('boot', COMPLETE_KEY) !== undefined || [...reader.range('name', { limit: 1 })].length > 0;
+}
+
 /** The appliance id in the form of a UUID, as cluster ids are written. */
 export function clusterIdOf(id: Uint8Array): string {
   const hex = Buffer.from(id).toString('hex');

@@ -147,9 +147,16 @@ export async function openSlot(core: Core, adapter: SealSlot, slot: SlotRow, off
 /** @throws Fault `slot.refused` if the slots in the store are not those that the keyring lists */
 export function checkSlots(core: Core, slots: readonly SlotRow[]): void {
   if (Buffer.compare(encodeSlotList(slots), core.keyringInfo().slots) === 0) return;
-  throw new Fault('slot.refused', 'the slots in the store are not those that the keyring lists: they were changed');
+  throw new Fault(
+    'slot.refused',
+    'the slots in the store are not those that the keyring lists: they were changed, and no slot opens such a box; put the newest disk back, or a copy of it',
+  );
 }
 
 function refused(kind: SlotKind, cause?: unknown): Fault {
-  return new Fault('slot.refused', `the ${kind} slot does not open this box`, { cause });
+  return new Fault(
+    'slot.refused',
+    `the ${kind} slot does not open this box: it was changed, or is of another time; put the newest disk back, or open the box by another slot (\`holdfast operator diagnose\` names them)`,
+    { cause },
+  );
 }

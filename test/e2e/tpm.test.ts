@@ -175,8 +175,8 @@ describe('a box with a TPM', () => {
     const blob = 3 + 76 + 2 + 10;
     const created = 3 + 34 + 7;
     for (const [where, sentence] of [
-      [blob, 'the TPM slot was changed'],
-      [created, 'does not open this box'],
+      [blob, 'then make this slot anew (`holdfast slot replace tpm2`)'],
+      [created, 'does not open this box: it was changed'],
     ] as const) {
       await edit(flip(where));
       const again = await at.start();
@@ -190,7 +190,7 @@ describe('a box with a TPM', () => {
     const shut = await at.start();
     expect(at.operator.run('unseal -', share(at))).toMatchObject({
       code: 2,
-      error: expect.stringContaining('not those that the keyring lists'),
+      error: expect.stringMatching(/not those that the keyring lists.*put the newest disk back/),
     });
     await shut.stop();
     await edit(flip(created));

@@ -33,6 +33,8 @@ const CHECK_SIZE = 16;
 const BLOB_SIZE = 1 + SALT_SIZE + CHECK_SIZE;
 const KEY_SIZE = 32;
 
+const BY_SHARES = 'open the box by its recovery shares (`holdfast unseal`)';
+
 export interface KeyfileOptions {
   readonly path: string;
   readonly random: Random;
@@ -114,7 +116,7 @@ export class KeyfileSlot implements SealSlot {
     try {
       descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     } catch (error) {
-      throw unavailable(`the key file ${path} cannot be read`, error);
+      throw unavailable(`the key file ${path} cannot be read: put it back, or ${BY_SHARES}`, error);
     }
     try {
       const status = fstatSync(descriptor);
@@ -155,7 +157,10 @@ function derive(
 }
 
 function refused(): Fault {
-  return new Fault('slot.refused', 'the key file is not the one that this slot was made with, or the slot was changed');
+  return new Fault(
+    'slot.refused',
+    `the key file is not the one that this slot was made with, or the slot was changed: put the right one back, or ${BY_SHARES}`,
+  );
 }
 
 function unavailable(sentence: string, cause?: unknown): Fault {

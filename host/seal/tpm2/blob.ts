@@ -1,5 +1,6 @@
 /** The slot's header and blob: core/spec/tpm2.md. */
 import { Fault } from '../../fault.ts';
+import { ANEW } from './codes.ts';
 import { sha256, sized } from './wire.ts';
 
 const VERSION = 1;
@@ -64,5 +65,5 @@ export function decodeBlob(blob: Uint8Array): Header {
 }
 
 export function refused(): Fault {
-  return new Fault('slot.refused', 'the TPM slot was changed: open the box by another slot and add this one again');
+  return new Fault('slot.refused', `the TPM slot was changed: ${ANEW}`);
 }

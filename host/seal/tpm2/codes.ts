@@ -19,7 +19,9 @@ type Row = readonly [FaultCode, string];
 const refused = (sentence: string): Row => ['slot.refused', sentence];
 const unavailable = (sentence: string): Row => ['slot.unavailable', sentence];
 
-const ANEW = 'open the box by another slot and add this one again';
+/** What to do about a slot that will not open again, with the commands. */
+export const ANEW =
+  'open the box by its recovery shares (`holdfast unseal`), then make this slot anew (`holdfast slot replace tpm2`)';
 const EDITED = refused(`the slot was changed or belongs to another TPM: ${ANEW}`);
 const MOVED = refused(`the machine did not start as it did when the slot was made (its PCRs moved): ${ANEW}`);
 const OWNER = unavailable(
@@ -35,7 +37,10 @@ const FULL = (what: string): Row =>
 
 /** Bits that name a parameter, handle or session are taken away first (TPM 2.0 Part 2, 6.6). */
 const CODES: ReadonlyMap<number, Row> = new Map<number, Row>([
-  [0x08e, refused('the PIN is wrong, and the TPM has counted the attempt: check it before trying again')],
+  [
+    0x08e,
+    refused('the PIN is wrong, and the TPM has counted the attempt: check it, then `holdfast unseal -slot=tpm2 -pin`'),
+  ],
   [0x0a2, OWNER],
   [0x09d, MOVED],
   [0x128, MOVED],
@@ -61,7 +66,12 @@ const CODES: ReadonlyMap<number, Row> = new Map<number, Row>([
   [0x908, unavailable('the TPM gave way to another command: try again')],
   [0x90a, unavailable('the TPM tests itself: try again')],
   [0x920, unavailable('the TPM slows down writes to its memory: try again later')],
-  [0x921, unavailable('the TPM is locked out after wrong PINs: wait, or open the box by another slot')],
+  [
+    0x921,
+    unavailable(
+      'the TPM is locked out after wrong PINs: wait, or open the box by its recovery shares (`holdfast unseal`)',
+    ),
+  ],
   [0x922, unavailable('the TPM is busy: try again')],
   [0x923, unavailable('the memory of the TPM is not available: try again')],
   [0x7_0011, FORGED],

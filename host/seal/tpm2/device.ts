@@ -1,7 +1,7 @@
 /** What slot and counter share: the storage key with its pinned Name, and sessions salted to it. */
 import { Fault } from '../../fault.ts';
 import type { LockoutState } from '../../ports/lockout.ts';
-import { plainCode, TpmError } from './codes.ts';
+import { ANEW, plainCode, TpmError } from './codes.ts';
 import type { Command, Esys } from './tss.ts';
 import {
   AES_CFB,
@@ -52,10 +52,7 @@ export async function openSrk(esys: Esys, pin?: Uint8Array): Promise<Srk> {
     throw error;
   });
   if (pin !== undefined && !srk.name.equals(pin)) {
-    throw new Fault(
-      'slot.refused',
-      'this is another TPM, or it was cleared: open the box by another slot and add this one again',
-    );
+    throw new Fault('slot.refused', `this is another TPM, or it was cleared: ${ANEW}`);
   }
   return srk;
 }

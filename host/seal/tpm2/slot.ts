@@ -5,7 +5,7 @@ import type { CreatedSlot, Offered, PinMark, SealSlot } from '../../ports/seal-s
 import { Secret } from '../../secret.ts';
 import { ATTEMPTS_MAX, readPinFile } from '../pin.ts';
 import { decodeBlob, encodeBlob, type Header } from './blob.ts';
-import { faultOf, plainCode, TpmError } from './codes.ts';
+import { ANEW, faultOf, plainCode, TpmError } from './codes.ts';
 import { defineCounter, hasCounter, openCounter } from './counter.ts';
 import { checkPcrs, lockoutState, openSrk, output, policyDigest, policyPcr, type Srk, startSession } from './device.ts';
 import { raiseVersion, type SignedPolicy, signedSession } from './policy.ts';
@@ -135,7 +135,8 @@ export class TpmSlot implements SealSlot {
     }
     using pin = this.#pinOfFile();
     const mark = this.#options.pinFile?.mark;
-    if (pin === undefined || mark === undefined) throw new Fault('slot.refused', 'this slot asks for its PIN');
+    if (pin === undefined || mark === undefined)
+      throw new Fault('slot.refused', 'this slot asks for its PIN: `holdfast unseal -slot=tpm2` asks a person for it');
     const attempts = mark.read();
     if (attempts >= ATTEMPTS_MAX) throw new Fault('slot.refused', MARKED);
     await mark.write(attempts + 1);
@@ -166,7 +167,7 @@ export class TpmSlot implements SealSlot {
       const { session, version } = await this.#session(esys, srk, header, context);
       using payload = new Secret(await this.#unseal(esys, object, session, pin));
       if (payload.length !== 2 + KEY_SIZE * 2 || !contextDigest(context).equals(payload.bytes.subarray(2 + KEY_SIZE))) {
-        throw new Fault('slot.refused', 'the TPM slot was made for another place: open the box by another slot');
+        throw new Fault('slot.refused', `the TPM slot was made for another place: ${ANEW}`);
       }
       const key = new Secret(Buffer.from(payload.bytes.subarray(2, 2 + KEY_SIZE)));
       try {
@@ -313,7 +314,7 @@ function isWrongPin(fault: Fault): boolean {
 async function explained(esys: Esys, error: unknown): Promise<unknown> {
   if (!(error instanceof TpmError && plainCode(error.code) === LOCKED_OUT)) return error;
   const { failures, intervalS } = await lockoutState(esys);
-  const sentence = `the TPM is locked out after ${failures} wrong PINs: wait ${intervalS} seconds, then try again, or open the box by another slot`;
+  const sentence = `the TPM is locked out after ${failures} wrong PINs: wait ${intervalS} seconds, then try again, or open the box by its recovery shares (\`holdfast unseal\`)`;
   return new Fault('slot.unavailable', sentence, { cause: error });
 }
 

@@ -187,7 +187,7 @@ export class Esys {
     if (stuck.count >= HUNG_MAX) {
       throw new Fault(
         'slot.unavailable',
-        'the TPM does not answer: restart the machine, or open the box by another slot',
+        'the TPM does not answer: restart the machine, or open the box by its recovery shares (`holdfast unseal`)',
       );
     }
     const esys = new Esys(loaded, options, stuck);

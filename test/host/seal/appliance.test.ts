@@ -59,6 +59,29 @@ describe('the box', () => {
       expect((await box.initialise(SOLO)).shares).toHaveLength(1);
     });
 
+    test.each([
+      ['lost', undefined],
+      ['changed', Buffer.alloc(25, 7)],
+    ])('is not made over one that was used and whose last row was %s', async (_word, value) => {
+      const machine = new Machine();
+      const { shares } = await machine.box.initialise(SOLO);
+      await machine.box.unsealAutomatically();
+      await machine.store.commit({ puts: [{ table: 'name', key: Buffer.from('a'), value: row('a') }] });
+      await machine.box.stop();
+      const key = Buffer.from('complete');
+      const whole = machine.store.get('boot', key);
+      const right = whole === undefined ? undefined : Buffer.from(whole);
+      await machine.store.commit({ puts: [{ table: 'boot', key, ...(value === undefined ? {} : { value }) }] });
+      machine.restart();
+      await expect(machine.box.initialise(SOLO)).rejects.toThrow(/holds a box.*Put the newest disk back/);
+      expect(machine.box.status().sealed).toBe(true);
+      await machine.store.commit({ puts: [{ table: 'boot', key, ...(right === undefined ? {} : { value: right }) }] });
+      machine.restart();
+      await machine.box.offerShare(copy(shares[0]));
+      expect(machine.box.status().sealed).toBe(false);
+      expect(machine.store.get('name', Buffer.from('a'))).toBeDefined();
+    });
+
     test('a power cut at any commit leaves an uninitialised box or a complete one', async () => {
       const whole = new Machine();
       await whole.box.initialise(SOLO);
