@@ -54,6 +54,11 @@ export class Authority {
     return `${this.#certificate.toString('pem')}\n`;
   }
 
+  /** Its own key: what signs for it elsewhere. */
+  keyPem(): Promise<string> {
+    return privatePem(this.#keys.privateKey);
+  }
+
   /** @param names  host names and addresses that it is good for */
   server(names: readonly string[]): Promise<CertificateAndKey> {
     const alternatives = names.map((value) => ({ type: isIP(value) ? ('ip' as const) : ('dns' as const), value }));

@@ -18,6 +18,7 @@ const KINDS = {
     wrong: `CREATE ROLE "{{name}}" WITH LOGIN PASSWORD '{{password}}' NONSENSE`,
     names: "SELECT rolname AS name FROM pg_roles WHERE rolname LIKE 'v-%'",
     own: (name: string) => `CREATE ROLE "${name}" WITH LOGIN PASSWORD 'first-password'`,
+    byCertificate: `CREATE ROLE "{{name}}" LOGIN IN ROLE by_certificate`,
   },
   mariadb: {
     plugin: 'mariadb-database-plugin',
@@ -25,14 +26,24 @@ const KINDS = {
     wrong: `CREATE USER '{{name}}'@'%' IDENTIFIED BY '{{password}}' NONSENSE`,
     names: "SELECT User AS name FROM mysql.user WHERE User LIKE 'v-%'",
     own: (name: string) => `CREATE USER '${name}'@'%' IDENTIFIED BY 'first-password'`,
+    byCertificate: `CREATE USER '{{name}}'@'%' REQUIRE SUBJECT '{{subject}}'`,
   },
 } as const;
 
-async function logsIn(server: DatabaseServer, username: string, password: string): Promise<boolean> {
-  const at = { host: server.host, port: server.port, user: username, password };
+/** @param proof  a password, or a client certificate and its key */
+async function logsIn(
+  server: DatabaseServer,
+  username: string,
+  proof: string | { readonly cert: string; readonly key: string },
+): Promise<boolean> {
+  const ssl = typeof proof === 'string' ? undefined : { ca: server.authority.certificatePem, ...proof };
+  const at = {
+    ...{ host: server.host, port: server.port, user: username, password: typeof proof === 'string' ? proof : '' },
+    ...(ssl === undefined ? {} : { ssl }),
+  };
   try {
     if (server.kind === 'postgresql') {
-      const client = new pg.Client({ ...at, database: 'app', ssl: false });
+      const client = new pg.Client({ ssl: false, ...at, database: 'app' });
       client.on('error', () => undefined);
       await client.connect();
       await client.end();
@@ -88,6 +99,32 @@ describe.each(['postgresql', 'mariadb'] as const)('over %s', (kind) => {
     await box.ok('write', 'sys/leases/revoke', { lease_id: id, sync: true });
     expect(await logsIn(server, username, password)).toBe(false);
     expect(await names()).not.toContain(username);
+  });
+
+  test.each(['rsa', 'ec', 'ed25519'])('a client certificate (%s) lets in its own login and no other', async (type) => {
+    await box.ok('write', `db/roles/cert-${type}`, {
+      db_name: 'c',
+      creation_statements: words.byCertificate,
+      default_ttl: '1h',
+      credential_type: 'client_certificate',
+      credential_config: {
+        ca_cert: server.authority.certificatePem,
+        ca_private_key: await server.authority.keyPem(),
+        key_type: type,
+      },
+    });
+    const certified = async () => {
+      const { data, lease } = await box.ok('read', `db/creds/cert-${type}`);
+      const proof = { cert: String(data?.['client_certificate']), key: String(data?.['private_key']) };
+      return { username: String(data?.['username']), proof, id: lease?.id ?? '' };
+    };
+    const [one, other] = [await certified(), await certified()];
+    expect(await logsIn(server, one.username, one.proof)).toBe(true);
+    expect(await logsIn(server, one.username, other.proof)).toBe(false);
+    expect(await logsIn(server, one.username, '')).toBe(false);
+    await box.ok('write', 'sys/leases/revoke', { lease_id: one.id, sync: true });
+    expect(await logsIn(server, one.username, one.proof)).toBe(false);
+    expect(await logsIn(server, other.username, other.proof)).toBe(true);
   });
 
   test('it dies by itself when its lease ends', async () => {
