@@ -44,10 +44,14 @@ const SPECIAL = / $|[\u{10000}-\u{10ffff}]/u;
 /** What a subject is written with needs to be plain: `/CN=a/O=b` is two parts. */
 const COMMON_NAME = /^[A-Za-z0-9_.@ :-]+$/;
 const CANNOT_USER = 1396;
+/** Of a table, a column or a database that the login has no rights on. */
+const MAY_NOT_LOOK = new Set([1044, 1142, 1143]);
 
 interface Account {
   readonly name: string;
   readonly host: string;
+  /** The session's own, which has no rights on the catalogue: how it sets its password. */
+  readonly setsPassword?: (password: string) => string;
 }
 
 export class MysqlDatabase implements Database {
@@ -135,11 +139,14 @@ export class MysqlDatabase implements Database {
     const own = rendered(statements, { name, ...values }, MYSQL, write);
     const byDefault = (accounts: readonly Account[]): Rendered => ({
       ...own,
-      texts: accounts.map(({ host }) =>
-        values.password === undefined
-          ? `ALTER USER ${account(name, host)} REQUIRE SUBJECT ${literal(values.subject ?? '')}`
-          : `ALTER USER ${account(name, host)} IDENTIFIED BY ${literal(values.password)}`,
-      ),
+      texts: accounts.map(({ host, setsPassword }) => {
+        if (values.password === undefined)
+          return `ALTER USER ${account(name, host)} REQUIRE SUBJECT ${literal(values.subject ?? '')}`;
+        return (
+          setsPassword?.(values.password) ??
+          `ALTER USER ${account(name, host)} IDENTIFIED BY ${literal(values.password)}`
+        );
+      }),
     });
     await this.#alter(name, statements.length === 0 ? byDefault : () => own, timeoutMs, secrets);
   }
@@ -205,10 +212,26 @@ export class MysqlDatabase implements Database {
   ): Promise<void> {
     await this.#ask(timeoutMs, secrets, async (session, deadline) => {
       await session.window(deadline);
-      const accounts = await accountsOf(session, [name], deadline);
+      const accounts = await this.#accountsToAlter(session, name, deadline);
       if (accounts.length === 0) throw new Fault('database.absent', 'the database server has no login of this name');
       await run(session, statements(accounts), deadline);
     });
+  }
+
+  /** A login without rights on the catalogue, or to alter users, may set its own password all the same. */
+  async #accountsToAlter(session: MysqlSession, name: string, deadline: Deadline): Promise<readonly Account[]> {
+    try {
+      return await accountsOf(session, [name], deadline);
+    } catch (error) {
+      if (name !== this.#target.username || !MAY_NOT_LOOK.has(errorNumber(error) ?? 0)) throw error;
+      const [row] = await session.query('SELECT CAST(CURRENT_USER() AS BINARY) AS account', deadline);
+      const own = String(row?.['account']);
+      const at = own.lastIndexOf('@');
+      if (own.slice(0, at) !== name) throw error;
+      const setsPassword = (password: string): string =>
+        session.isMariaDb ? `SET PASSWORD = PASSWORD(${literal(password)})` : `SET PASSWORD = ${literal(password)}`;
+      return [{ name, host: own.slice(at + 1), setsPassword }];
+    }
   }
 
   /** The server could not make the login, and nothing was done: because it is there, or for another reason. */
