@@ -39,6 +39,8 @@ interface Queued {
   readonly intent?: rows.IntentRecord;
 }
 
+const isForced = ({ lease, intent }: Queued): boolean => (lease?.record ?? intent)?.force === true;
+
 export class Ending {
   readonly #parts: LeaseParts;
   readonly #table: LeaseTable;
@@ -74,7 +76,11 @@ export class Ending {
     if (mount === undefined || server === undefined) {
       const fault =
         mount === undefined ? 'its mount is gone' : `no engine of this box ends credentials of ${mount.info.path}`;
-      return { server: undefined, run: () => this.#later(found.map((item) => ({ item, fault }))) };
+      const run = async (): Promise<readonly Failure[]> => {
+        await this.#forget(found.filter(isForced), fault);
+        return await this.#later(found.filter((item) => !isForced(item)).map((item) => ({ item, fault })));
+      };
+      return { server: undefined, run };
     }
     const call: Call = (work) => this.#calls.backend(mount, subject.backend, work);
     const run = async (): Promise<readonly Failure[]> => {
@@ -82,9 +88,12 @@ export class Ending {
         if (first.lease === undefined) return await this.#undoIntents(found, server, call);
         return await this.#endLeases(found, server, call);
       } catch (thrown) {
+        if (isFault(thrown, 'appliance.sealed')) throw thrown;
+        // Whoever forces wants it to go though its backend is dead.
+        if (!(isFault(thrown) && thrown.code.startsWith('store.')))
+          await this.#forget(found.filter(isForced), sentenceOf(thrown));
         // Alone in its call and still in trouble: the others of the lane go before it next time.
-        const stays = first.lease?.record.force !== true && !isFault(thrown, 'appliance.sealed');
-        if (keys.length === 1 && stays) await this.#later([{ item: first, fault: sentenceOf(thrown) }]);
+        if (keys.length === 1 && !isForced(first)) await this.#later([{ item: first, fault: sentenceOf(thrown) }]);
         throw thrown;
       }
     };
@@ -118,27 +127,16 @@ export class Ending {
   }
 
   async #endLeases(found: readonly Queued[], backend: LeaseBackend, call: Call): Promise<readonly Failure[]> {
-    const forced = found.filter(({ lease }) => lease?.record.force === true);
-    let outcomes: readonly Ended[];
-    try {
-      outcomes = await this.#ended('revoke', found, backend, call);
-    } catch (thrown) {
-      // Whoever forces wants the lease to go though its backend is dead.
-      await this.#delete(forced, sentenceOf(thrown));
-      throw thrown;
-    }
+    const outcomes = await this.#ended('revoke', found, backend, call);
     const failed: Failed[] = [];
     const done: Queued[] = [];
-    const given: Failed[] = [];
     for (const [index, item] of found.entries()) {
       const outcome = outcomes[index];
       if (outcome?.done === true) done.push(item);
-      else if (item.lease?.record.force === true) given.push({ item, fault: outcome?.fault ?? 'no outcome' });
       else failed.push({ item, fault: outcome?.fault ?? 'the backend gave no outcome' });
     }
     await this.#delete(done);
-    for (const { item, fault } of given) await this.#delete([item], fault);
-    return await this.#later(failed);
+    return await this.#refused(failed);
   }
 
   /** Ends and looks. @throws what the backend throws: all of it is tried again */
@@ -212,7 +210,7 @@ export class Ending {
       else failed.push({ item, fault: outcome?.fault ?? 'the backend gave no outcome' });
     }
     await this.#wait(waiting);
-    return await this.#later(failed);
+    return await this.#refused(failed);
   }
 
   async #wait(items: readonly Queued[]): Promise<void> {
@@ -226,10 +224,14 @@ export class Ending {
     );
   }
 
-  async #deleteIntents(items: readonly Queued[]): Promise<void> {
+  async #deleteIntents(items: readonly Queued[], forced?: string): Promise<void> {
     if (items.length === 0) return;
     for (const { undo, queued } of items) {
-      this.#parts.tell({ event: 'lease.undone', data: { lease_id: undo.id, reason: queued.reason }, urgent: true });
+      this.#parts.tell({
+        event: forced === undefined ? 'lease.undone' : 'lease.forced',
+        data: { lease_id: undo.id, reason: queued.reason, ...(forced === undefined ? {} : { fault: forced }) },
+        urgent: true,
+      });
     }
     await this.#steps.durable('undo.delete', {
       puts: items.flatMap(({ key, parsed }) => [
@@ -241,6 +243,20 @@ export class Ending {
   }
 
   // ------------------------------------------------------------------------------------------ failures
+
+  /** What was not ended: forced ones go all the same, the others are tried again. */
+  async #refused(failed: readonly Failed[]): Promise<readonly Failure[]> {
+    for (const { item, fault } of failed) if (isForced(item)) await this.#forget([item], fault);
+    return await this.#later(failed.filter(({ item }) => !isForced(item)));
+  }
+
+  /** Forced ones, of one kind. What went before its call failed is there no more. */
+  async #forget(items: readonly Queued[], fault: string): Promise<void> {
+    const { store } = this.#parts.barrier;
+    const there = items.filter(({ key }) => store.get('lease', key) !== undefined);
+    if (there[0]?.lease === undefined) await this.#deleteIntents(there, fault);
+    else await this.#delete(there, fault);
+  }
 
   #moved(grant: number, { key, parsed }: Queued, nextMs: number, queued: rows.QueuedRecord): Put[] {
     const moved = rows.queueKey({ ...parsed, nextMs });

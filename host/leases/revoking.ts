@@ -107,7 +107,30 @@ export class Revoking {
     }
     // A prefix may also be a whole id.
     await this.revoke(path, { sync, force });
+    if (force) await this.#forceIntents(path);
     if (sync) await this.#gone(() => this.#queuedBelow(path));
+  }
+
+  /** What is being undone below a path goes too, whatever its backend says: else a dead one would hold its mount for ever. */
+  async #forceIntents(path: string): Promise<void> {
+    const { barrier } = this.#parts;
+    for await (const { record } of this.#table.intents()) {
+      if (!record.undoing || !record.id.startsWith(`${path}/`)) continue;
+      const key = this.#table.keys.intent(record.id);
+      await retry(() =>
+        this.#table.job(async (grant) => {
+          const opened = this.#table.open(grant, key);
+          if (opened === undefined) return;
+          const forced = rows.encodeIntent({ ...rows.decodeIntent(opened.payload), force: true });
+          await this.#steps.durable('revoke.force', {
+            puts: [barrier.seal(grant, 'lease', key, forced)],
+            expect: [{ table: 'lease', key, is: opened.row }],
+            urgent: true,
+          });
+        }),
+      );
+      this.#lanes.wake(this.#table.keys.lane(record.mount, record.backend), 'all');
+    }
   }
 
   /** A lease below a path that is being ended, one of the last of its turn; undefined when none is. */

@@ -54,6 +54,8 @@ export interface IntentRecord {
   readonly deadlineMs: number;
   /** Marked: no lease can come of it any more. */
   readonly undoing: boolean;
+  /** It goes whatever its backend says. */
+  readonly force?: boolean;
 }
 
 /** What is known of something queued to be ended. */

@@ -351,6 +351,38 @@ describe('while credentials end', () => {
     expect([box.rows('L'), box.rows('Q'), box.rows('T')]).toEqual([0, 0, 0]);
   });
 
+  test('force takes along what is being undone: a server that is dead for good does not hold its mount', async () => {
+    const dead = (): never => {
+      throw new Fault('database.unreachable', 'no route to the host');
+    };
+    box.server.after = dead;
+    box.server.before = (call) => (call === 'create' ? undefined : dead());
+    expect(refusal(await box.send('read', 'fake/creds/r'))[0]).toBe(502);
+    await box.until(() => box.rows('I') + box.rows('Q') === 2);
+    await box.ok('write', 'sys/leases/revoke-force/other');
+    expect(box.rows('I')).toBe(1);
+    await box.ok('write', 'sys/leases/revoke-force/fake');
+    await box.until(() => box.rows('I') + box.rows('Q') === 0);
+    await box.ok('delete', 'sys/mounts/fake');
+    expect(await events()).toContain('lease.forced');
+    // The server has it still, and nothing of the box knows of it: that is what force means.
+    expect(box.server.names()).toHaveLength(1);
+  });
+
+  test('force that a seal cuts off has asked nobody yet: the lease stays, and is ended after the unseal', async () => {
+    await box.creds('r');
+    box.server.before = (call) => (call === 'end' ? never() : undefined);
+    const forced = box.send('write', 'sys/leases/revoke-force/fake/creds/r');
+    await box.until(() => box.server.calls.some(({ call }) => call === 'end'));
+    await box.box.seal();
+    await forced;
+    expect([box.rows('L') > 0, box.rows('Q')]).toEqual([true, 1]);
+    box.server.before = () => {};
+    await box.box.offerShare(new Secret(Buffer.from(box.share)));
+    expect(await box.settled(5000)).toEqual([]);
+    expect(box.server.names()).toEqual([]);
+  });
+
   test('whoever does not wait is answered 202', async () => {
     const { id } = await box.creds('r');
     const answer = await box.ok('write', 'sys/leases/revoke', { lease_id: id, sync: false });
