@@ -22,7 +22,7 @@ import { helpOf } from './help.ts';
 import type { MountRecord, Mounts } from './mounts.ts';
 import type { Registry } from './registry.ts';
 import { isRevocation } from './revocation.ts';
-import type { Routed } from './router.ts';
+import { chosen, type Routed } from './router.ts';
 
 /** Path of the operation that decides about paths which no mount or engine has: the token counts, nothing else. */
 const ABSENT_PATH = 'sys/internal/absent';
@@ -128,8 +128,9 @@ export class Dispatch implements Dispatcher {
     if (route.trailingSlash && request.verb !== 'list' && found.operation.slash !== true) {
       return error(400, "only a list takes a path ending in '/'");
     }
-    const asked = withQuery(request, found.operation);
-    return typeof asked === 'string' ? error(400, asked) : this.#run(asked, mount, found);
+    const answering = chosen(found, request);
+    const asked = withQuery(request, answering.operation);
+    return typeof asked === 'string' ? error(400, asked) : this.#run(asked, mount, answering);
   }
 
   // ------------------------------------------------------------------------------------------ deciding

@@ -1,5 +1,6 @@
 /** From a path below its mount to the row of the operation: static segments first, then one segment, then the rest. */
 import type { Verb } from '../../core/types.ts';
+import type { Inbound } from '../ports/dispatch.ts';
 import type { Engine, Operation } from '../ports/engine.ts';
 
 export interface Routed {
@@ -7,11 +8,17 @@ export interface Routed {
   /** Core's number of it. */
   readonly number: number;
   readonly captures: Readonly<Record<string, string>>;
+  /** Of an open operation: what answers in its place who brings a token. */
+  readonly withToken?: Entry;
 }
 
 interface Entry {
   readonly operation: Operation;
   readonly number: number;
+}
+
+interface Found extends Entry {
+  readonly withToken?: Entry;
 }
 
 interface Segment {
@@ -22,7 +29,7 @@ interface Segment {
 
 interface Pattern {
   readonly segments: readonly Segment[];
-  readonly verbs: Map<Verb, Entry>;
+  readonly verbs: Map<Verb, Found>;
 }
 
 function segmentsOf(pattern: string): Segment[] {
@@ -50,7 +57,12 @@ export class Router {
     for (const [index, operation] of engine.operations.entries()) {
       const { pattern } = operation;
       const found = patterns.get(pattern) ?? { segments: segmentsOf(pattern), verbs: new Map() };
-      found.verbs.set(operation.answers ?? operation.verb, { operation, number: first + index });
+      const verb = operation.answers ?? operation.verb;
+      const entry = { operation, number: first + index };
+      const open = found.verbs.get(verb);
+      if (operation.insteadOfOpen === undefined) found.verbs.set(verb, entry);
+      else if (open?.operation.open === true) found.verbs.set(verb, { ...open, withToken: entry });
+      else throw new Error(`${operation.name} stands behind no open operation`);
       patterns.set(pattern, found);
     }
     this.#patterns = [...patterns.values()].sort((a, b) => (rank(a.segments) < rank(b.segments) ? -1 : 1));
@@ -79,7 +91,7 @@ export class Router {
       if (captures === undefined) continue;
       // The most specific pattern that knows the path says which verbs it has; a catch-all does not stand in for it.
       const entry = verbs.get(verb);
-      return entry === undefined ? 'operation' : { operation: entry.operation, number: entry.number, captures };
+      return entry === undefined ? 'operation' : { ...entry, captures };
     }
     return 'path';
   }
@@ -89,6 +101,15 @@ export class Router {
     const found = this.#patterns.find(({ segments }) => match(segments, relative, true) !== undefined);
     return [...(found?.verbs.values() ?? [])].map(({ operation }) => operation);
   }
+}
+
+/** The operation that answers this request: with a token it may be another one than without. */
+export function chosen(found: Routed, { token, body }: Pick<Inbound, 'token' | 'body'>): Routed {
+  const { withToken, captures } = found;
+  if (withToken === undefined || token === undefined) return found;
+  const { without } = withToken.operation.insteadOfOpen ?? {};
+  const named = without !== undefined && body[without] !== undefined && body[without] !== '';
+  return named ? found : { ...withToken, captures };
 }
 
 function match(pattern: readonly Segment[], path: string, list: boolean): Record<string, string> | undefined {

@@ -171,6 +171,11 @@ export interface Answer {
 export interface Operation extends OperationDeclaration {
   /** The verb that reaches it, where core decides it as `help` (any good token may, whatever its policies). */
   readonly answers?: Verb;
+  /**
+   * Stands behind an `open` operation of the same pattern and verb, and answers in its place a request that brings a token and
+   * does not bring the field `without`. Core decides it as any operation that needs a token.
+   */
+  readonly insteadOfOpen?: { readonly without?: string };
   /** Unique in its engine, for OpenAPI's operationId: `read-data`. */
   readonly name: string;
   readonly summary: string;

@@ -26,7 +26,10 @@ const TUNING = {
   description: { type: 'string', description: 'A note for people.' },
   audit_non_hmac_request_keys: { type: 'strings', description: 'Keys of requests that the log shows in clear.' },
   audit_non_hmac_response_keys: { type: 'strings', description: 'Keys of answers that the log shows in clear.' },
-  listing_visibility: { type: 'string', description: 'unauth or hidden.' },
+  listing_visibility: {
+    type: 'string',
+    description: 'unauth: listed in sys/internal/ui/mounts for callers without a token too; hidden or empty: not.',
+  },
   passthrough_request_headers: { type: 'strings', description: 'Kept for clients that set it.' },
   allowed_response_headers: { type: 'strings', description: 'Kept for clients that set it.' },
   token_type: { type: 'string', description: 'For auth methods: kind of their tokens.' },
@@ -93,6 +96,12 @@ function describe(mount: MountRecord): ValueMap {
     },
   };
 }
+
+/** Its tuning shows it to whoever reaches the box. */
+const isListed = ({ config }: MountRecord): boolean => config['listing_visibility'] === 'unauth';
+
+/** All that is told of a listed mount to a caller who may nothing in it. */
+const teaser = ({ type, description, options }: MountRecord): ValueMap => ({ type, description, options });
 
 export class MountOperations {
   readonly #mounts: Mounts;
@@ -309,6 +318,18 @@ export class MountOperations {
         name: 'ui-mounts',
         pattern: 'internal/ui/mounts',
         verb: 'read',
+        open: true,
+        summary:
+          'The mounts that a person may see; without a token those whose listing_visibility is unauth, by type, note and options.',
+        fields: {},
+        run: () => this.#shown(isListed, teaser),
+      },
+      {
+        name: 'ui-mounts-by-token',
+        pattern: 'internal/ui/mounts',
+        verb: 'help',
+        answers: 'read',
+        insteadOfOpen: {},
         summary: 'The mounts that a person may see.',
         fields: {},
         run: (context) => this.#visible(context),
@@ -326,16 +347,22 @@ export class MountOperations {
     ];
   }
 
-  #visible(context: OperationContext): Answer {
-    const payload = this.#core.tokenPayload(context.grant);
-    const seen = this.#mounts
-      .list()
-      .filter((mount) => payload !== undefined && this.#mayEnter(context.grant, payload, mount.path, mount.path));
+  #visible({ grant }: OperationContext): Answer {
+    const payload = this.#core.tokenPayload(grant);
+    const may = ({ path }: MountRecord): boolean => payload !== undefined && this.#mayEnter(grant, payload, path, path);
+    return this.#shown(
+      (mount) => isListed(mount) || may(mount),
+      (mount) => (may(mount) ? describe(mount) : teaser(mount)),
+    );
+  }
+
+  #shown(sees: (mount: MountRecord) => boolean, told: (mount: MountRecord) => ValueMap): Answer {
+    const seen = this.#mounts.list().filter(sees);
     const part = (auth: boolean): ValueMap =>
       Object.fromEntries(
         seen
           .filter((mount) => isAuth(mount) === auth)
-          .map((mount) => [auth ? mount.path.slice(AUTH.length) : mount.path, describe(mount)]),
+          .map((mount) => [auth ? mount.path.slice(AUTH.length) : mount.path, told(mount)]),
       );
     return { data: { auth: part(true), secret: part(false) } };
   }
