@@ -89,3 +89,10 @@ export function expectPositional(parsed: Parsed, least: number, most: number, us
     throw new LocalError(`${length < least ? 'something is missing' : 'that is too much'}; usage: ${usage}`);
   }
 }
+
+/** Which one of these flags is given, or none: `share`, what holders of shares do. @throws LocalError for two of them */
+export function action(parsed: Parsed, ...names: readonly string[]): string {
+  const said = names.filter((name) => parsed.bool(name));
+  if (said.length > 1) throw new LocalError(`-${said.join(' and -')} do not go together`);
+  return said[0] ?? 'share';
+}

@@ -61,6 +61,26 @@ export interface CeremonyStatus {
   readonly required: number;
 }
 
+export interface RekeyWish {
+  readonly shares: number;
+  readonly threshold: number;
+  /** The new shares count when a threshold of them was given back; until then the old ones do. */
+  readonly verify: boolean;
+}
+
+/** Of a rekey, or of the verification of its shares; `t` of `n` new ones are wanted, both 0 without one. */
+export interface RekeyStatus extends CeremonyStatus {
+  readonly t: number;
+  readonly n: number;
+  readonly verify: boolean;
+}
+
+export interface SharesMade {
+  readonly shares: readonly Secret[];
+  /** What the shares are given back under; undefined: they are in force. */
+  readonly verificationNonce?: string;
+}
+
 export interface SlotInfo {
   /** 16 bytes in hex. */
   readonly id: string;
@@ -138,10 +158,22 @@ export interface KeyService {
   /** Takes a way in away: a new root. @returns warnings @throws Fault `route.absent`, `input.invalid` */
   removeSlot(id: string, offer?: SlotOffer): Promise<readonly string[]>;
   readonly lockout: LockoutService;
-  rekeyStatus(): CeremonyStatus & { readonly t: number; readonly n: number };
-  startRekey(shares: number, threshold: number): void;
+  rekeyStatus(): RekeyStatus;
+  startRekey(wish: RekeyWish): void;
+  /**
+   * Until the new shares are in force, verification included: then the old ones stay.
+   *
+   * @param nonce of the attempt; undefined for a caller who may cancel any
+   */
   cancelRekey(nonce: string | undefined): void;
-  offerRekey(share: Secret, nonce: string): Promise<readonly Secret[] | undefined>;
+  /** One of the present shares. @returns the new ones, once, with the last; the caller owns them */
+  offerRekey(share: Secret, nonce: string): Promise<SharesMade | undefined>;
+  /** `started` from the last of the old shares on. @throws Fault `input.invalid` without a rekey */
+  verificationStatus(): RekeyStatus;
+  /** One of the new shares. @returns true when they are in force @throws Fault `slot.refused`; the old ones stay */
+  offerVerification(share: Secret, nonce: string): Promise<boolean>;
+  /** Under a new nonce, from the first share on. @param nonce as `cancelRekey`'s, but of the verification */
+  restartVerification(nonce: string | undefined): void;
   rootStatus(): CeremonyStatus & { readonly otpLength: number };
   startRoot(otp: string): string | undefined;
   cancelRoot(nonce: string | undefined): void;

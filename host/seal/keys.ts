@@ -201,14 +201,34 @@ export class KeyChanges {
   ): Promise<readonly Secret[]> {
     const shares = await holder.exclusive(async () => {
       const made = await this.#create(adapter, quorum);
-      const removed = holder.slots.filter(({ header }) => header.kind === 'shamir');
-      const kept = [...holder.slots.filter(({ header }) => header.kind !== 'shamir'), made.key];
-      await this.#change(holder, { slots: { kept, removed }, newRoot: true });
-      this.#parts.note('seal.rekeyed', { shares: quorum.shares, threshold: quorum.threshold });
+      await this.#exchange(holder, made.key);
       return made.shares;
     });
     this.rewrapBehind(holder);
     return shares;
+  }
+
+  /** New shares that open nothing until `replaceShares`; nothing is stored. @returns their slot, and them, once */
+  prepareShares(
+    holder: KeyHolder,
+    adapter: SealSlot,
+    quorum: { readonly threshold: number; readonly shares: number },
+  ): Promise<NewSlot> {
+    return holder.exclusive(() => this.#create(adapter, quorum));
+  }
+
+  /** Puts shares that were prepared and proved in the place of the present ones, and with them a new root. */
+  async replaceShares(holder: KeyHolder, slot: SlotKey): Promise<void> {
+    await holder.exclusive(() => this.#exchange(holder, slot));
+    this.rewrapBehind(holder);
+  }
+
+  async #exchange(holder: KeyHolder, slot: SlotKey): Promise<void> {
+    const removed = holder.slots.filter(({ header }) => header.kind === 'shamir');
+    const kept = [...holder.slots.filter(({ header }) => header.kind !== 'shamir'), slot];
+    await this.#change(holder, { slots: { kept, removed }, newRoot: true });
+    const { threshold, shares } = slot.header;
+    this.#parts.note('seal.rekeyed', { shares, threshold });
   }
 
   /** Goes on with what a rotation or an erase began; returns at once. */

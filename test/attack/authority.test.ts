@@ -210,6 +210,8 @@ describe('operations that are the box’s own', () => {
         ['PUT', 'sys/rekey/init'],
         ['DELETE', 'sys/rekey/init'],
         ['PUT', 'sys/rekey/update'],
+        ['PUT', 'sys/rekey/verify'],
+        ['DELETE', 'sys/rekey/verify'],
         ['DELETE', 'sys/generate-root/attempt'],
       ] as const),
       ...([

@@ -120,6 +120,10 @@ describe('node-vault', () => {
         last = await run('generateRootUpdate', { key, nonce: begun.nonce }, by());
       }
       expect(last).toMatchObject({ complete: true });
+      await by()['generateRootInit']?.({});
+      await expect(by()['generateRootCancel']?.()).rejects.toThrow();
+      await run('generateRootCancel', {}, root);
+      expect(await by().read('sys/generate-root/attempt')).toMatchObject({ started: false });
     };
     expect(await run('status')).toMatchObject({ sealed: false });
     expect(await run('initialized')).toMatchObject({ initialized: true });
@@ -245,6 +249,9 @@ describe('@litehex/node-vault', () => {
     const give = async (key = '') => good('provideKeyShare', await by().provideKeyShare({ key, nonce: begun.nonce }));
     await give(made.keys[0]);
     expect(await give(made.keys[2])).toMatchObject({ complete: true });
+    await by().startRootGeneration({ otp });
+    good('cancelRootGeneration', await by(made.root_token).cancelRootGeneration());
+    expect((await by().getRootGenerationProgress()).data).toMatchObject({ started: false });
     good('seal', await by(made.root_token).seal());
     expect((await by().sealStatus()).data).toMatchObject({ sealed: true });
     good('sealStatus', await vault.sealStatus());

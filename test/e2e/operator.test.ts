@@ -62,6 +62,9 @@ describe('holdfast operator', () => {
     });
   });
 
+  /** Those in force, of which two open the box. */
+  let shares: readonly string[] = [];
+
   test('replaces the shares: one begins, the holder gives the old one, the new ones open the box', () => {
     const nonce = wordAfter(ok('operator rekey -init -key-shares=3 -key-threshold=2'), 'Nonce');
     expect(ok('operator rekey -status')).not.toContain(nonce);
@@ -69,7 +72,7 @@ describe('holdfast operator', () => {
       code: 1,
       error: expect.stringContaining('-nonce is missing'),
     });
-    const shares = [
+    shares = [
       ...ok(`operator rekey -nonce=${nonce}`, home.read('recovery-share')).matchAll(/^Unseal Key \d: (\S+)$/gm),
     ].map(([, key = '']) => key);
     expect(shares).toHaveLength(3);
@@ -92,10 +95,45 @@ describe('holdfast operator', () => {
     });
   });
 
-  test('gives an attempt up by its nonce, and takes one action at a time', () => {
-    const nonce = wordAfter(ok('operator rekey -init -key-shares=1 -key-threshold=1'), 'Nonce');
-    expect(holdfast('operator rekey -cancel').code).toBe(2);
-    expect(ok(`operator rekey -cancel -nonce=${nonce}`)).toContain('given up');
+  test('verifies new shares before they count, and until then opens by the old ones', () => {
+    const nonce = wordAfter(ok('operator rekey -init -verify -key-shares=2 -key-threshold=2'), 'Nonce');
+    expect(ok('operator rekey -verify -status')).toMatch(/Started\s+false/);
+    ok(`operator rekey -nonce=${nonce}`, shares[0]);
+    const told = ok(`operator rekey -nonce=${nonce}`, shares[1]);
+    expect(told).toContain('open nothing yet');
+    const fresh = [...told.matchAll(/^Unseal Key \d: (\S+)$/gm)].map(([, key = '']) => key);
+    const first = /^Verification Nonce: (\S+)$/m.exec(told)?.[1] ?? '';
+    expect(ok(`operator rekey -verify -nonce=${first}`, fresh[0])).toMatch(/Progress\s+1\/2/);
+    expect(ok('operator rekey -verify -status')).toMatch(/Progress\s+1\/2/);
+    const second = wordAfter(ok('operator rekey -verify -cancel'), 'Nonce');
+    expect(second).not.toBe(first);
+    expect(holdfast(`operator rekey -verify -nonce=${first}`, fresh[0])).toMatchObject({
+      code: 2,
+      error: expect.stringContaining('incorrect nonce'),
+    });
+    ok(`operator rekey -verify -nonce=${second}`, fresh[0]);
+    expect(ok('status')).toMatch(/Total Shares\s+3/);
+    expect(ok(`operator rekey -verify -nonce=${second}`, fresh[1])).toContain('in force');
+    expect(ok('status')).toMatch(/Total Shares\s+2/);
+    ok('seal');
+    ok('unseal -', fresh[1]);
+    expect(ok('unseal -', fresh[0])).toMatch(/Sealed\s+false/);
+    expect(ok('operator rekey -help')).toContain('begins anew');
+  });
+
+  test('gives an attempt up by its nonce or by a token with sudo, and takes one action at a time', () => {
+    for (const [command, begin] of [
+      ['operator rekey', 'operator rekey -init -key-shares=1 -key-threshold=1'],
+      ['operator generate-root', 'operator generate-root -init'],
+    ]) {
+      const nonce = wordAfter(ok(begin ?? ''), 'Nonce');
+      expect(holdfast(`${command} -cancel -nonce=${'0'.repeat(36)}`).code).toBe(2);
+      expect(ok(`${command} -status`)).toMatch(/Started\s+true/);
+      expect(ok(`${command} -cancel -nonce=${nonce}`)).toContain('given up');
+      ok(begin ?? '');
+      expect(ok(`${command} -cancel`)).toContain('given up');
+      expect(ok(`${command} -status`)).toMatch(/Started\s+false/);
+    }
     expect(holdfast('operator rekey -init -status')).toMatchObject({
       code: 1,
       error: expect.stringContaining('do not go together'),
@@ -107,7 +145,7 @@ describe('holdfast slot', () => {
   test('lists, adds, tests and removes', () => {
     const list = ok('slot list');
     expect(list).toMatch(/keyfile\s+by itself\s.*weakest/);
-    expect(list).toMatch(/shamir\s+2 of 3 shares/);
+    expect(list).toMatch(/shamir\s+2 of 2 shares/);
     const id = wordAfter(ok('slot add keyfile'), 'id');
     expect(ok(`slot test ${id}`)).toMatch(/opens\s+true/);
     expect(ok(`slot remove ${id}`)).toContain('Success!');
