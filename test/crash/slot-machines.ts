@@ -83,8 +83,10 @@ export async function slotMachine(kind: MachineKind): Promise<SlotMachine> {
     },
   };
   const server = await home.start(['--init'], variables);
+  const operator = new Operator(home, variables);
+  const counts = operator.ok('slot list').includes('counter at ');
+  if (counts !== (chip !== undefined || hsm !== undefined)) throw new Error(`${kind}: counts: ${counts}`);
   if (kind === 'tpm2 with a PIN') {
-    const operator = new Operator(home, variables);
     const id = operator.slot('tpm2');
     operator.ok('operator tpm -take-lockout');
     await server.stop();
