@@ -133,6 +133,8 @@ export interface ConnectionSettings {
   readonly shown: ValueMap;
   /** The box's own login on that server. */
   readonly username: string;
+  /** `host:port`: another one is another server, where logins of the former are not. */
+  readonly server: string;
   readonly warnings: readonly string[];
 }
 

@@ -91,6 +91,7 @@ export function parseMysql(map: ValueMap): MysqlSettings {
   return {
     target,
     username,
+    server: `${target.host}:${target.port}`,
     stored: {
       ...own,
       connection_url: isShown ? text : url.masked(WAS_THERE),

@@ -102,6 +102,7 @@ export function parsePostgresql(map: ValueMap): PostgresqlSettings {
   return {
     target,
     username,
+    server: `${target.host}:${target.port}`,
     stored: {
       ...own,
       connection_url: isShown ? text : url.masked(WAS_THERE),

@@ -92,7 +92,8 @@ export class ConfigOperations {
     checkTemplate(this.#parts, adapter, record.usernameTemplate);
     adapter.check(record.rootStatements, 'change', 'password');
     const verifies = fields['verify_connection'] !== false && !record.selfManaged;
-    const warnings = [...settings.warnings, ...(verifies ? await this.#verify(name, record) : [])];
+    const moved = before === undefined ? [] : this.#moved(adapter, before, settings);
+    const warnings = [...settings.warnings, ...moved, ...(verifies ? await this.#verify(name, record) : [])];
     const { pending, pendingUntilMs: _, ...settled } = record;
     // A password that was to come is kept until the server has let the box in by another one, and nothing can arrive any more.
     const stored = pending !== undefined && (!verifies || this.#roots.mayArrive(record)) ? record : settled;
@@ -124,6 +125,16 @@ export class ConfigOperations {
     } catch (error) {
       throw prefixed('error creating database object: ', error);
     }
+  }
+
+  /** A server where logins are not found is believed: what the former one still has, nobody ends. */
+  #moved(adapter: DatabaseAdapter, before: ConnectionRecord, { server }: ConnectionSettings): readonly string[] {
+    const former = this.#connections.adapter(before.plugin);
+    const was = former.parse({ ...before.settings, ...(before.selfManaged ? NOBODY : {}) }).server;
+    if (former === adapter && was === server) return [];
+    return [
+      `the connection led to ${was} before: logins that it made there are looked for at ${server} now, and count as gone where they are not; if it is another server, write the former one back, revoke their leases, and then move on`,
+    ];
   }
 
   #record(
@@ -302,10 +313,10 @@ export class ConfigOperations {
 /** In the place of a login that each static role brings. */
 const NOBODY = { username: 'self-managed', password: 'self-managed' };
 
-function withoutLogin({ stored, shown, warnings }: ConnectionSettings): ConnectionSettings {
+function withoutLogin({ stored, shown, server, warnings }: ConnectionSettings): ConnectionSettings {
   const without = (settings: ValueMap): ValueMap =>
     Object.fromEntries(Object.entries(settings).filter(([setting]) => !Object.hasOwn(NOBODY, setting)));
-  return { stored: without(stored), shown: without(shown), username: '', warnings };
+  return { stored: without(stored), shown: without(shown), username: '', server, warnings };
 }
 
 function prefixed(before: string, error: unknown): unknown {

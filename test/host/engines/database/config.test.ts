@@ -105,6 +105,17 @@ describe('config', () => {
     expect(answer.warnings).toEqual(['the URL holds a password', 'the login may too much']);
   });
 
+  test('another server in the place of the one whose logins are out is warned of', async () => {
+    const write = async (body: object) =>
+      (await box.ok('write', 'db/config/moves', { ...CONNECTION, ...body })).warnings;
+    expect(await write({})).toBeUndefined();
+    expect(await write({ allowed_roles: 'a' })).toBeUndefined();
+    expect(await write({ connection_url: 'fake://{{username}}:{{password}}@elsewhere' })).toEqual([
+      expect.stringMatching(/^the connection led to server before: logins .* are looked for at elsewhere now/),
+    ]);
+    expect(await write({ connection_url: 'fake://{{username}}:{{password}}@elsewhere' })).toBeUndefined();
+  });
+
   test('create and update are two capabilities', async () => {
     await box.ok('write', 'sys/policies/acl/c', { policy: 'path "db/config/*" { capabilities = ["create"] }' });
     const { auth } = await box.ok('write', 'auth/token/create', { policies: ['c'] });

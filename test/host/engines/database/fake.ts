@@ -126,6 +126,7 @@ function parse(settings: ValueMap): ConnectionSettings {
     stored: { connection_url: url ?? '', username, password: password ?? '' },
     shown: { connection_url: url ?? '', username },
     username,
+    server: String(url).replace(/^.*@/, ''),
     warnings: String(url).includes('secret@') ? ['the URL holds a password'] : [],
   };
 }
