@@ -303,6 +303,15 @@ async function serve(args: readonly string[], environment: Environment): Promise
     },
   });
   const control = await controlOf(config, box, trouble);
+  const running = api;
+  // Before the word that it listens: who waits for that may end it at once, and in order.
+  onStopSignal(async () => {
+    await Promise.all([running.close(), control?.close()]);
+    await box.stop();
+    await store.close();
+    lock.release();
+    return 0;
+  });
   // The command line of this user finds the box by it.
   writePrivateFile(join(config.config, 'address'), `${api.addresses[0] ?? ''}\n`);
   const status = box.status();
@@ -327,14 +336,6 @@ async function serve(args: readonly string[], environment: Environment): Promise
     }),
   );
   if (shown.recoveryShare !== undefined) removePrivateFile(shown.recoveryShareFile);
-  const running = api;
-  onStopSignal(async () => {
-    await Promise.all([running.close(), control?.close()]);
-    await box.stop();
-    await store.close();
-    lock.release();
-    return 0;
-  });
   return undefined;
 }
 

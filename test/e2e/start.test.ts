@@ -89,6 +89,13 @@ describe('holdfast server --init', () => {
     expect((await sealStatus(server)).json?.['cluster_id']).toBe(before?.['cluster_id']);
   });
 
+  test('SIGTERM in the moment in which it says that it listens ends it in order too', async () => {
+    for (let round = 0; round < 6; round++) {
+      expect(await server.stop('SIGTERM')).toBe(0);
+      server = await home.start();
+    }
+  });
+
   test('SIGINT ends it in order too', async () => {
     expect(await server.stop('SIGINT')).toBe(0);
     server = await home.start([]);
