@@ -66,7 +66,7 @@ export class BoxResidence implements Residence {
     if (this.#state === undefined) return 'the box is sealed';
     const { held } = this.#state;
     if (held === '') return undefined;
-    return `this box may be a copy of one that lives (${held}): nothing outside it is made or ended until a person says which one lives (holdfast operator lives)`;
+    return `this box may be a copy of one that lives (${held}): nothing outside it is made or ended until a person says on one copy, and on no other, that it lives: \`holdfast operator lives -this\``;
   }
 
   /** Sentences for health. */

@@ -71,7 +71,7 @@ test('an old disk is refused, told by the diagnosis, opened by the quorum’s wo
   expect(await sealed(server)).toBe(false);
   expect(operator.ok('kv get -field=b secret/a')).toBe('old');
   expect(operator.ok('audit tail -lines=40')).toContain('seal.overridden');
-  expect(operator.ok('operator lives')).toMatch(/held\s+true/);
+  expect(operator.ok('operator lives')).toMatch(/holdfast operator lives -this.*held\s+true/s);
   const before = operator.ok('status -field=cluster_id');
   operator.ok('operator lives -this');
   for (

@@ -127,7 +127,7 @@ describe('a box', () => {
     expect(machine.get('a row')).toBe('a row');
     await machine.put('another row');
     expect(machine.box.heldBecause()).toContain(sentence);
-    expect(machine.box.status().reasons.join()).toContain('holdfast operator lives');
+    expect(machine.box.status().reasons.join()).toContain('holdfast operator lives -this');
     expect(machine.notes).toContain('seal.held');
     // Moved back, it is a copy still: both have answered since.
     expect(await start(HERE)).toBe(true);
