@@ -40,6 +40,15 @@ const CHANGES: Readonly<Record<string, (machine: Machine, holders: Holders) => P
     const { box } = machine;
     holders.newShares = await box.keys.rekey(box.holder(), machine.shamir(2, 3), { threshold: 2, shares: 3 });
   },
+  async 'a rekey that was verified'(machine, holders) {
+    const { keys } = machine.box;
+    const holder = machine.box.holder();
+    const before = machine.commits;
+    const made = await keys.prepareShares(holder, machine.shamir(2, 3), { threshold: 2, shares: 3 });
+    holders.newShares = made.shares;
+    expect(machine.commits).toBe(before);
+    await keys.replaceShares(holder, made.key);
+  },
   'adding a slot': ({ box }, { another }) => box.keys.add(box.holder(), keyfileAt(another)),
   'removing a slot': ({ box }) => box.keys.remove(box.holder(), idOf(keyfileOf(box.holder().slots))),
   'replacing a slot': ({ box }, { another }) =>

@@ -6,6 +6,7 @@ import { KeyfileSlot } from '../../../host/seal/keyfile/keyfile.ts';
 import { idOf } from '../../../host/seal/openers.ts';
 import { epochOf } from '../../../host/seal/rows.ts';
 import { ShamirSlot } from '../../../host/seal/shamir/shamir.ts';
+import { readSlots } from '../../../host/seal/slots.ts';
 import { Secret } from '../../../host/secret.ts';
 import { files } from '../../../host/system/files.ts';
 import { systemRandom } from '../../../host/system/random.ts';
@@ -133,6 +134,44 @@ describe('new shares', () => {
     expect(whole(machine)).toBe(true);
     machine.restart();
     expect(await machine.box.unsealAutomatically()).toBe(true);
+    expect(whole(machine)).toBe(true);
+  });
+});
+
+describe('new shares that are verified', () => {
+  async function shown() {
+    const { machine, shares } = await filled();
+    const { keyService } = machine.box;
+    keyService.startRekey({ shares: 1, threshold: 1, verify: true });
+    const made = await keyService.offerRekey(copy(shares[0]), keyService.rekeyStatus().nonce);
+    return { machine, keyService, old: shares[0], made: made?.shares[0], nonce: made?.verificationNonce ?? '' };
+  }
+
+  test('are taken again where the disk refused the change, and the old ones go on until then', async () => {
+    const { machine, keyService, old, made, nonce } = await shown();
+    const before = readSlots(machine.store);
+    machine.full = true;
+    await expect(keyService.offerVerification(copy(made), nonce)).rejects.toMatchObject({ code: 'store.full' });
+    machine.full = false;
+    expect(readSlots(machine.store)).toEqual(before);
+    expect(keyService.verificationStatus()).toMatchObject({ started: true, progress: 0 });
+    expect(await keyService.offerVerification(copy(made), nonce)).toBe(true);
+    expect(() => keyService.verificationStatus()).toThrow('no rekey configuration');
+    await settle(machine);
+    await machine.box.seal();
+    await expect(machine.box.offerShare(copy(old))).rejects.toMatchObject({ code: 'slot.refused' });
+    expect(await machine.box.offerShare(copy(made))).toMatchObject({ sealed: false });
+    expect(whole(machine)).toBe(true);
+  });
+
+  test('are kept in no row: a restart forgets them', async () => {
+    const { machine, keyService, old, made, nonce } = await shown();
+    machine.restart();
+    expect(await machine.box.unsealAutomatically()).toBe(true);
+    await expect(keyService.offerVerification(copy(made), nonce)).rejects.toThrow();
+    await machine.box.seal();
+    await expect(machine.box.offerShare(copy(made))).rejects.toMatchObject({ code: 'slot.refused' });
+    expect(await machine.box.offerShare(copy(old))).toMatchObject({ sealed: false });
     expect(whole(machine)).toBe(true);
   });
 });
