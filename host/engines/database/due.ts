@@ -77,9 +77,14 @@ export class DueRotations {
     this.#stuck.clear();
   }
 
-  /** What the expiry queue calls. @param atMs  lease time of the row @returns when the row is moved, and no later */
+  /**
+   * What the expiry queue calls. It returns when the row is moved, and no later; a row that is left in its place names nothing.
+   *
+   * @param atMs  lease time of the row
+   * @throws Fault `appliance.sealed` the box closes: the row stays
+   */
   async take(mount: MountInfo, name: string, atMs: number): Promise<void> {
-    if (!this.#open) return;
+    if (!this.#open) throw new Fault('appliance.sealed', 'Vault is sealed');
     const key = `${mount.id}/${name}`;
     const record = await this.#rotations.read(mount, name);
     if (record === undefined || record.nextMs !== atMs) return;

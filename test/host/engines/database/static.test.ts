@@ -226,6 +226,16 @@ describe('when the server is away', () => {
     await box.ok('delete', `db/static-roles/${login}`);
   });
 
+  test('what comes due while the box closes keeps its row', async () => {
+    const [engine] = box.services.engines;
+    const mount = box.services.mounts.list().find(({ path }) => path === 'db/');
+    if (engine === undefined || mount === undefined) throw new Error('there is no engine at db/');
+    await engine.close?.();
+    await expect(engine.due?.(mount, `static/${login}`, 0)).rejects.toMatchObject({ code: 'appliance.sealed' });
+    engine.start?.();
+    await expect(engine.due?.(mount, `static/${login}`, 0)).resolves.toBeUndefined();
+  });
+
   test('a role that is stuck is not listed any more when it is rotated by hand, or deleted', async () => {
     const own = await fakeBox();
     try {
