@@ -70,7 +70,7 @@ const ending = async (box: OperationBox, count?: number, role?: string): Promise
   return { ...made, ending: leasesOf(made) };
 };
 
-const rotateRole = (role: string): Operation['run'] => {
+const rotateRole = (role: string): ((box: OperationBox) => Promise<Outcome>) => {
   return async (box) => {
     await box.ok('write', `db/rotate-role/${role}`);
     return {};
@@ -213,6 +213,8 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     run: rotateRole('s'),
   },
   'fail to rotate a static role': {
+    // What a case before it left pending would be tried again, and no new secret written.
+    prepare: rotateRole('s'),
     run: async (box) => {
       box.interference.once('static.change after', away);
       await refused(box.send('write', 'db/rotate-role/s'));
