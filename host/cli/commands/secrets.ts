@@ -49,7 +49,7 @@ const secretsList: Command = {
 const secretsEnable: Command = {
   words: 'secrets enable',
   arguments: 'TYPE',
-  summary: 'Mount an engine: kv-v2, kv.',
+  summary: 'Mount an engine: kv-v2, kv, database.',
   flags: SECRETS_FLAGS,
   async run(invocation) {
     const { environment, parsed, api } = invocation;
