@@ -83,6 +83,7 @@ export async function slotMachine(kind: MachineKind): Promise<SlotMachine> {
     },
   };
   const server = await home.start(['--init'], variables);
+  await machine.open(server.address);
   const operator = new Operator(home, variables);
   const counts = operator.ok('slot list').includes('counter at ');
   if (counts !== (chip !== undefined || hsm !== undefined)) throw new Error(`${kind}: counts: ${counts}`);
