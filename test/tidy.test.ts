@@ -16,6 +16,7 @@ const PURE = [
   'host/timestamp.ts',
   'host/payload.ts',
   'host/networks.ts',
+  'host/remembered.ts',
 ];
 const PORTS = ['host/ports', 'core/types.ts'];
 const BASE = [...PURE, ...PORTS];
@@ -59,6 +60,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'host/timestamp.ts': [],
   'host/payload.ts': ['host/ports'],
   'host/networks.ts': ['host/fault.ts'],
+  'host/remembered.ts': [],
   'host/ports': [...PURE, 'core/types.ts'],
   'host/system': BASE,
   'host/config.ts': [...BASE, 'host/config', 'firmware-config'],

@@ -1,8 +1,12 @@
 /** A role's statements with a login's values in them, and what the box must know of them before it runs them. */
 import { Fault, isFault } from '../fault.ts';
+import type { CredentialType, StatementsUse } from '../ports/database.ts';
+import { Remembered } from '../remembered.ts';
 import type { Secret } from '../secret.ts';
 import { timestampSeconds } from '../timestamp.ts';
 import {
+  available,
+  checkPlaceholders,
   type Dialect,
   placeholdersOf,
   readStatements,
@@ -26,36 +30,55 @@ export interface Rendered {
 /** @throws Fault `database.refused` where a template, or a value in it, cannot be quoted safely */
 export function rendered(templates: readonly string[], values: Values, dialect: Dialect, write: Write): Rendered {
   try {
-    const statements = remembered(templates, dialect);
-    return {
-      texts: statements.map((statement) => render(statement, values, write)),
-      isPlain: statements.every(({ bare }) => dialect.stringsAreData(bare)),
-      sharesRows: statements.some(sharesRows),
-      makesName: makesName(statements[0], dialect),
-      hasExpiration: statements.some(({ pieces }) => placeholdersOf(pieces).includes('expiration')),
-    };
+    const { statements, accepted: _, ...known } = read(templates, dialect);
+    return { ...known, texts: statements.map((statement) => render(statement, values, write)) };
   } catch (error) {
     if (isFault(error, 'input.invalid')) throw new Fault('database.refused', error.message);
     throw error;
   }
 }
 
+/** Of DatabaseAdapter. @throws Fault `input.invalid` */
+export function check(
+  templates: readonly string[],
+  use: StatementsUse,
+  credential: CredentialType,
+  dialect: Dialect,
+): void {
+  if (templates.length === 0) return;
+  const { statements, accepted } = read(templates, dialect);
+  const kind = `${use} ${credential}`;
+  if (accepted.has(kind)) return;
+  checkPlaceholders(statements, available(use, credential));
+  accepted.add(kind);
+}
+
+/** Statements before values are in them. */
+interface Read extends Omit<Rendered, 'texts'> {
+  readonly statements: readonly Statement[];
+  /** Uses and kinds of credentials for which each placeholder has a value, of those that were asked for. */
+  readonly accepted: Set<string>;
+}
+
 /** A role's statements are read once, not at each of its logins. */
 const KEPT_COUNT_MAX = 64;
-const kept = new Map<Dialect, Map<string, readonly Statement[]>>();
+const kept = new Map<Dialect, Remembered<Read>>();
 
-function remembered(templates: readonly string[], dialect: Dialect): readonly Statement[] {
-  const texts = kept.get(dialect) ?? new Map<string, readonly Statement[]>();
-  kept.set(dialect, texts);
-  // No statement has a NUL in it: reading refuses it.
-  const key = templates.join('\0');
-  const known = texts.get(key);
-  if (known !== undefined && templates.length === key.split('\0').length) return known;
-  const statements = readStatements(templates, dialect);
-  const [oldest] = texts.keys();
-  if (texts.size >= KEPT_COUNT_MAX && oldest !== undefined) texts.delete(oldest);
-  texts.set(key, statements);
-  return statements;
+function read(templates: readonly string[], dialect: Dialect): Read {
+  const known = kept.get(dialect) ?? new Remembered(KEPT_COUNT_MAX);
+  kept.set(dialect, known);
+  // No statement that was read has a NUL in it: with their count before them, no other ones have this key.
+  return known.get(`${templates.length}\0${templates.join('\0')}`, () => {
+    const statements = readStatements(templates, dialect);
+    return {
+      statements,
+      accepted: new Set(),
+      isPlain: statements.every(({ bare }) => dialect.stringsAreData(bare)),
+      sharesRows: statements.some(sharesRows),
+      makesName: makesName(statements[0], dialect),
+      hasExpiration: statements.some(({ pieces }) => placeholdersOf(pieces).includes('expiration')),
+    };
+  });
 }
 
 const CREATES = /^\s*CREATE\s+(?:USER|ROLE)\s+(["'`]?)$/i;

@@ -7,7 +7,7 @@ import type {
   Statements,
   StatementsUse,
 } from '../../ports/database.ts';
-import { available, checkPlaceholders, readStatements } from '../template.ts';
+import { check } from '../statements.ts';
 import { MysqlDatabase } from './database.ts';
 import { MYSQL } from './dialect.ts';
 import { parseMysql } from './settings.ts';
@@ -50,7 +50,7 @@ function adapter({ plugin, aliases, lengthMax, defaultTemplate }: Kind, clock: C
     names: { lengthMax, defaultTemplate },
     parse: parseMysql,
     check: (statements: Statements, use: StatementsUse, credential: CredentialType) =>
-      checkPlaceholders(readStatements(statements, MYSQL), available(use, credential)),
+      check(statements, use, credential, MYSQL),
     // From its own reader: settings that were stored are checked again.
     open: (settings: ConnectionSettings, limits) =>
       new MysqlDatabase(parseMysql(settings.stored).target, limits, clock, lengthMax),

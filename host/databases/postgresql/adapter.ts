@@ -8,7 +8,7 @@ import type {
   StatementsUse,
 } from '../../ports/database.ts';
 import type { Random } from '../../ports/random.ts';
-import { available, checkPlaceholders, readStatements } from '../template.ts';
+import { check } from '../statements.ts';
 import { NAME_LENGTH_MAX, PostgresqlDatabase } from './database.ts';
 import { POSTGRESQL } from './dialect.ts';
 import { parsePostgresql } from './settings.ts';
@@ -25,7 +25,7 @@ export function postgresql(parts: { readonly clock: Clock; readonly random: Rand
     },
     parse: parsePostgresql,
     check: (statements: Statements, use: StatementsUse, credential: CredentialType) =>
-      checkPlaceholders(readStatements(statements, POSTGRESQL), available(use, credential)),
+      check(statements, use, credential, POSTGRESQL),
     // From its own reader: settings that were stored are checked again.
     open: (settings: ConnectionSettings, limits) =>
       new PostgresqlDatabase(parsePostgresql(settings.stored).target, limits, parts.clock, parts.random),

@@ -4,12 +4,46 @@ import { parseMysql } from '../../../host/databases/mysql/settings.ts';
 import { POSTGRESQL, write as postgresqlWrite } from '../../../host/databases/postgresql/dialect.ts';
 import { parsePostgresql } from '../../../host/databases/postgresql/settings.ts';
 import { redact } from '../../../host/databases/redact.ts';
-import { rendered } from '../../../host/databases/statements.ts';
+import { check, rendered } from '../../../host/databases/statements.ts';
 
 const postgresql = (text: string, values: { readonly name?: string; readonly password?: string }): readonly string[] =>
   rendered([text], values, POSTGRESQL, postgresqlWrite).texts;
 const mysql = (text: string, values: { readonly name?: string; readonly password?: string }): readonly string[] =>
   rendered([text], values, MYSQL, mysqlWrite).texts;
+
+describe('statements that were read before', () => {
+  const CREATE = `CREATE ROLE "{{name}}" PASSWORD '{{password}}'`;
+  const texts = (templates: readonly string[]): readonly string[] =>
+    rendered(templates, { name: 'n', password: 'p' }, POSTGRESQL, postgresqlWrite).texts;
+
+  test('are not taken for others that their texts look like when they are put together', () => {
+    expect(texts([CREATE, 'GRANT a TO {{name}}'])).toEqual([`CREATE ROLE "n" PASSWORD 'p'`, 'GRANT a TO "n"']);
+    expect(() => texts([`${CREATE}\0GRANT a TO {{name}}`])).toThrow(/no text may/);
+    expect(() => texts([`2\0${CREATE}`, 'GRANT a TO {{name}}'])).toThrow(/no text may/);
+    expect(texts([CREATE])).toEqual([`CREATE ROLE "n" PASSWORD 'p'`]);
+    expect(texts([`${CREATE};GRANT a TO {{name}}`])).toHaveLength(2);
+  });
+
+  test('are read as the server at hand reads them', () => {
+    const text = 'DROP USER `{{name}}`';
+    expect(mysql(text, { name: 'a`b' })).toEqual(['DROP USER `a``b`']);
+    expect(() => postgresql(text, { name: 'a`b' })).toThrow(/touches other text/);
+  });
+
+  test('are checked for each use and each kind of credential', () => {
+    for (let i = 0; i < 2; i++) {
+      expect(() => check([CREATE], 'create', 'password', POSTGRESQL)).not.toThrow();
+      expect(() => check([CREATE], 'drop', 'password', POSTGRESQL)).toThrow(/password/);
+      expect(() => check([CREATE], 'create', 'client_certificate', POSTGRESQL)).toThrow(/password/);
+    }
+  });
+
+  test('are read again once many others came between', () => {
+    for (let i = 0; i < 200; i++)
+      expect(postgresql(`DROP ROLE "{{name}}${i}"`, { name: 'n' })).toEqual([`DROP ROLE "n${i}"`]);
+    expect(texts([CREATE])).toEqual([`CREATE ROLE "n" PASSWORD 'p'`]);
+  });
+});
 
 describe('a value is quoted for the place where its placeholder stands', () => {
   test.each([
