@@ -1,6 +1,7 @@
 /** Names of logins that the box makes. */
 import { Fault } from '../../fault.ts';
 import type { DatabaseAdapter } from '../../ports/database.ts';
+import { Remembered } from '../../remembered.ts';
 import { boxIdOf, type DatabaseParts } from './parts.ts';
 import type { ConnectionRecord } from './records.ts';
 import { NameTemplate, type RenderedName } from './template.ts';
@@ -16,8 +17,13 @@ function drawn({ random, lease }: Parts) {
   return { bytes: (length: number) => random.bytes(length), nowMs: lease.wallOf(lease.nowMs()) };
 }
 
-function templateOf(adapter: DatabaseAdapter, source: string): NameTemplate {
-  return new NameTemplate(source === '' ? adapter.names.defaultTemplate : source, adapter.names.lengthMax);
+/** A template is read once, not for each name. */
+const TEMPLATES_MAX = 64;
+const templates = new Remembered<NameTemplate>(TEMPLATES_MAX);
+
+function templateOf({ names: { defaultTemplate, lengthMax } }: DatabaseAdapter, given: string): NameTemplate {
+  const source = given === '' ? defaultTemplate : given;
+  return templates.get(`${lengthMax} ${source}`, () => new NameTemplate(source, lengthMax));
 }
 
 /** @throws Fault `input.invalid` a template that cannot be read, or whose names chance does not tell apart */

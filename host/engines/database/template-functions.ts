@@ -1,7 +1,7 @@
 /** The functions of Vault's username templates (its documentation, "Username Templating"), over tracked text. */
 import { createHash } from 'node:crypto';
 import { timestampNanos } from '../../timestamp.ts';
-import { type Drawn, derived, joined, plain, type Tracked, tracked } from './tracked.ts';
+import { countOf, type Drawn, derived, joined, lengthOf, plain, sliced, type Tracked, tracked } from './tracked.ts';
 
 const RANDOM_LENGTH_MAX = 100;
 const LENGTH_MAX = 1024;
@@ -45,22 +45,22 @@ function numberArgument({ name, refuse }: Call, value: Given | undefined, least:
 
 /** A character less to tell apart: an upper and a lower one become the same. */
 const recased = (text: Tracked, change: (character: string) => string): Tracked =>
-  joined(text.map(({ character, bits, kind }) => tracked(change(character), kind, Math.max(0, bits - 1))));
+  text.flatMap((run) => tracked([...run.text].map(change).join(''), run.kind, Math.max(0, run.bits - 1)));
 
 function replace(text: Tracked, from: string, to: Tracked): Tracked {
   if (from === '') return text;
   const whole = plain(text);
   const parts: Tracked[] = [];
   let at = 0;
-  // Texts are searched in UTF-16 units, and cut at code points.
-  const units = [...text].flatMap(({ character }, position) => Array<number>(character.length).fill(position));
+  // Texts are searched in UTF-16 units, and cut at characters.
+  const position = (unit: number): number => countOf(whole.slice(0, unit));
   for (;;) {
     const found = whole.indexOf(from, at);
     if (found < 0) break;
-    parts.push(text.slice(units[at] ?? text.length, units[found] ?? text.length), to);
+    parts.push(sliced(text, position(at), position(found)), to);
     at = found + from.length;
   }
-  parts.push(at >= whole.length ? [] : text.slice(units[at] ?? text.length));
+  parts.push(sliced(text, position(at)));
   return joined(parts);
 }
 
@@ -102,7 +102,7 @@ function printf(call: Call, [format, ...values]: readonly Given[]): Tracked {
     const value = values[next++];
     if (value === undefined) return call.refuse('printf has fewer values than its format');
     if (verb === 'd' && typeof value !== 'number') return call.refuse('printf gives %d a number');
-    parts.push(textArgument(call, value).slice(0, precision === undefined ? undefined : Number(precision)));
+    parts.push(sliced(textArgument(call, value), 0, precision === undefined ? undefined : Number(precision)));
   }
   if (next < values.length) return call.refuse('printf has more values than its format');
   return joined([...parts, tracked(pattern.slice(at), 'fixed')]);
@@ -132,16 +132,17 @@ const TABLE: Readonly<
   },
   truncate: {
     count: 2,
-    run: (call, [length, text]) => textArgument(call, text).slice(0, numberArgument(call, length, 1, LENGTH_MAX)),
+    run: (call, [length, text]) => sliced(textArgument(call, text), 0, numberArgument(call, length, 1, LENGTH_MAX)),
   },
   truncate_sha256: {
     count: 2,
     run: (call, [length, value]) => {
       const most = numberArgument(call, length, SHA_SUFFIX + 1, LENGTH_MAX);
       const text = textArgument(call, value);
-      if (text.length <= most) return text;
-      const rest = text.slice(most - SHA_SUFFIX);
-      return [...text.slice(0, most - SHA_SUFFIX), ...derived(sha256(plain(rest)), rest, 4).slice(0, SHA_SUFFIX)];
+      if (lengthOf(text) <= most) return text;
+      const rest = sliced(text, most - SHA_SUFFIX);
+      const suffix = sliced(derived(sha256(plain(rest)), rest, 4), 0, SHA_SUFFIX);
+      return joined([sliced(text, 0, most - SHA_SUFFIX), suffix]);
     },
   },
   uppercase: { count: 1, run: (call, [text]) => recased(textArgument(call, text), (one) => one.toUpperCase()) },
@@ -182,7 +183,7 @@ export function callFunction(name: string, values: readonly Given[], drawn: Draw
   const call = { name, drawn, refuse };
   const row = Object.hasOwn(TABLE, name) ? TABLE[name] : undefined;
   const made = row === undefined ? printf(call, values) : runRow(call, row, values);
-  return made.length > LENGTH_MAX ? refuse(`${name} gives more than ${LENGTH_MAX} characters`) : made;
+  return lengthOf(made) > LENGTH_MAX ? refuse(`${name} gives more than ${LENGTH_MAX} characters`) : made;
 }
 
 function runRow(call: Call, row: NonNullable<(typeof TABLE)[string]>, values: readonly Given[]): Tracked {

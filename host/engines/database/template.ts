@@ -6,7 +6,7 @@
  */
 import { Fault } from '../../fault.ts';
 import { callFunction, FUNCTIONS } from './template-functions.ts';
-import { cutBytes, type Drawn, joined, type Tracked, tracked } from './tracked.ts';
+import { bitsOf, cutBytes, type Drawn, joined, lengthOf, mapped, plain, type Tracked, tracked } from './tracked.ts';
 
 /** Characters of a template, tokens in it, and parentheses inside each other. */
 export const TEMPLATE_LENGTH_MAX = 1024;
@@ -46,6 +46,7 @@ const STRING = /"(?:[^"\\\n]|\\["\\ntr])*"|`[^`]*`/y;
 const TOKEN = /[()|]|\.[A-Za-z_][A-Za-z0-9_]*|[A-Za-z_][A-Za-z0-9_]*|\d{1,6}(?![\w.])/y;
 const ESCAPED: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r' };
 const CONTROL = /\p{Cc}/u;
+const CONTROLS = /\p{Cc}+/gu;
 
 /** Tokens of one action; strings keep their quote in front, so that `"x"` is no name. */
 function tokensOf(source: string): string[] {
@@ -198,23 +199,20 @@ export class NameTemplate {
 
   /** @throws Fault `input.invalid` what a function is given does not suit it */
   render(inputs: TemplateInputs): RenderedName {
-    const made = joined(
-      this.#items.map((item) =>
-        item.kind === 'text' ? tracked(item.text, 'fixed') : textOf(evaluate(item.commands, inputs)),
+    const made = mapped(
+      joined(
+        this.#items.map((item) =>
+          item.kind === 'text' ? tracked(item.text, 'fixed') : textOf(evaluate(item.commands, inputs)),
+        ),
       ),
-    ).filter(({ character }) => !CONTROL.test(character));
+      (text) => text.replace(CONTROLS, ''),
+    );
     // Where the box's id is not in what all names begin with, it is put there: else nobody finds what was left behind.
     const own = carriesBox(made)
       ? made
       : [...tracked('v-', 'fixed'), ...tracked(inputs.boxId, 'box'), ...tracked('-', 'fixed'), ...made];
     const cut = cutBytes(own, this.#lengthMax);
-    return {
-      name: cut.map(({ character }) => character).join(''),
-      bits: cut.reduce((sum, { bits }) => sum + bits, 0),
-      prefix: fixedStart(cut)
-        .map(({ character }) => character)
-        .join(''),
-    };
+    return { name: plain(cut), bits: bitsOf(cut), prefix: plain(fixedStart(cut)) };
   }
 
   /**
@@ -241,7 +239,7 @@ function fixedStart(name: Tracked): Tracked {
 /** @returns whether all of the box's id lies in what every name begins with */
 function carriesBox(name: Tracked): boolean {
   const start = fixedStart(name);
-  return start.filter(({ kind }) => kind === 'box').length >= 4;
+  return lengthOf(start.filter(({ kind }) => kind === 'box')) >= 4;
 }
 
 function textOf(value: Tracked | number): Tracked {
