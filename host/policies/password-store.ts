@@ -4,16 +4,21 @@ import { Fault } from '../fault.ts';
 import { decodePayload, encodePayload } from '../payload.ts';
 import type { Random } from '../ports/random.ts';
 import type { View } from '../ports/view.ts';
-import { DEFAULT_PASSWORD, generatePassword, parsePasswordPolicy } from './passwords.ts';
+import { Remembered } from '../remembered.ts';
+import { DEFAULT_PASSWORD, generatePassword, type PasswordPolicy, parsePasswordPolicy } from './passwords.ts';
 
 /** Below the system mount's storage. */
 export const PASSWORD_POLICIES = 'password';
+/** Policies that are read once, not for each password. */
+const POLICIES_MAX = 16;
 const pathOf = (name: string): string => `${PASSWORD_POLICIES}/${name}`;
 
 export class PasswordPolicies {
   readonly #barrier: Barrier;
   readonly #random: Random;
   readonly #mountId: string;
+  /** By their text: one that was rewritten is another one. */
+  readonly #parsed = new Remembered<PasswordPolicy>(POLICIES_MAX);
 
   /** @param mountId  the system mount's, in hex */
   constructor(barrier: Barrier, random: Random, mountId: string) {
@@ -48,7 +53,8 @@ export class PasswordPolicies {
     const source = this.read(view, name);
     if (source === undefined)
       throw new Fault('input.invalid', `policy does not exist: ${JSON.stringify(name.slice(0, 64))}`);
-    return generatePassword(parsePasswordPolicy(source, this.#random), this.#random);
+    const policy = this.#parsed.get(source, () => parsePasswordPolicy(source, this.#random));
+    return generatePassword(policy, this.#random);
   }
 
   /** For engines, which do not see the system mount. @param name  ''; the default */

@@ -33,6 +33,9 @@ const ATTEMPTS_MAX = 2000;
 /** Passwords that are weaker than names would be what is guessed first. */
 const BITS_MIN = 20;
 
+/** Bytes of chance taken at once: enough for most passwords, with the draws that miss a rule. */
+const DRAW_SIZE = 512;
+
 const LOWER = 'abcdefghijklmnopqrstuvwxyz';
 const DIGITS = '0123456789';
 
@@ -97,36 +100,81 @@ export function parsePasswordPolicy(source: string, random: Random): PasswordPol
   return policy;
 }
 
+/** A policy as passwords are drawn from it: characters are numbers. */
+interface Drawing {
+  readonly alphabet: readonly string[];
+  /** Rules that ask for characters, each with 1 for every number that it counts. */
+  readonly rules: readonly { readonly counts: Uint8Array; readonly minChars: number }[];
+}
+
+const drawings = new WeakMap<PasswordPolicy, Drawing>();
+
+function drawingOf(policy: PasswordPolicy): Drawing {
+  const known = drawings.get(policy);
+  if (known !== undefined) return known;
+  const alphabet = [...new Set(policy.rules.flatMap(({ charset }) => charset))];
+  const rules = policy.rules
+    .filter(({ minChars }) => minChars > 0)
+    .map(({ charset, minChars }) => {
+      const set = new Set(charset);
+      return { counts: Uint8Array.from(alphabet, (one) => (set.has(one) ? 1 : 0)), minChars };
+    });
+  const drawing = { alphabet, rules };
+  drawings.set(policy, drawing);
+  return drawing;
+}
+
 /** Whole numbers below `below` (1 to 65,536), without bias. */
-function* numbersBelow(below: number, random: Random): Generator<number> {
-  const fair = 65_536 - (65_536 % below);
-  for (;;) {
-    const bytes = Buffer.from(random.bytes(256));
-    try {
-      for (let at = 0; at < bytes.length; at += 2) {
-        const number = bytes.readUInt16BE(at);
-        if (number < fair) yield number % below;
+class Numbers {
+  readonly #below: number;
+  readonly #fair: number;
+  readonly #random: Random;
+  #bytes: Uint8Array = new Uint8Array(0);
+  #at = 0;
+
+  constructor(below: number, random: Random) {
+    this.#below = below;
+    this.#fair = 65_536 - (65_536 % below);
+    this.#random = random;
+  }
+
+  next(): number {
+    for (;;) {
+      if (this.#at >= this.#bytes.length) {
+        this.wipe();
+        this.#bytes = this.#random.bytes(DRAW_SIZE);
+        this.#at = 0;
       }
-    } finally {
-      bytes.fill(0);
+      const number = (this.#bytes[this.#at] ?? 0) * 256 + (this.#bytes[this.#at + 1] ?? 0);
+      this.#at += 2;
+      if (number < this.#fair) return number % this.#below;
     }
+  }
+
+  wipe(): void {
+    this.#bytes.fill(0);
   }
 }
 
 /** @throws Fault `input.invalid` a policy whose rules chance hardly meets */
-export function generatePassword({ length, rules }: PasswordPolicy, random: Random): string {
-  const alphabet = [...new Set(rules.flatMap(({ charset }) => charset))];
-  const sets = rules.filter(({ minChars }) => minChars > 0).map((rule) => ({ ...rule, set: new Set(rule.charset) }));
-  const numbers = numbersBelow(alphabet.length, random);
+export function generatePassword(policy: PasswordPolicy, random: Random): string {
+  const { alphabet, rules } = drawingOf(policy);
+  const numbers = new Numbers(alphabet.length, random);
+  const drawn = new Uint16Array(policy.length);
   try {
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-      const drawn: string[] = [];
-      while (drawn.length < length) drawn.push(alphabet[numbers.next().value ?? 0] ?? '');
-      const meets = sets.every(({ set, minChars }) => drawn.filter((one) => set.has(one)).length >= minChars);
-      if (meets) return drawn.join('');
+      for (let at = 0; at < drawn.length; at++) drawn[at] = numbers.next();
+      if (rules.every((rule) => meets(drawn, rule))) return Array.from(drawn, (number) => alphabet[number]).join('');
     }
   } finally {
-    numbers.return(undefined);
+    numbers.wipe();
+    drawn.fill(0);
   }
   return refuse(`chance does not meet its rules within ${ATTEMPTS_MAX} draws: ask for fewer characters of a kind`);
+}
+
+function meets(drawn: Uint16Array, { counts, minChars }: Drawing['rules'][number]): boolean {
+  let count = 0;
+  for (const number of drawn) count += counts[number] ?? 0;
+  return count >= minChars;
 }

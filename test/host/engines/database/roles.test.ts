@@ -179,6 +179,38 @@ describe('creds', () => {
     expect(known()).toEqual(before);
   });
 
+  test('what is rewritten counts from the next login on: statements, the template of names, the policy', async () => {
+    const policy = (charset: string) => ({ policy: `length = 30\nrule "charset" { charset = "${charset}" }` });
+    const connection = { ...CONNECTION, password_policy: 'now' };
+    await box.ok('write', 'sys/policies/password/now', policy('0123456789'));
+    await box.ok('write', 'db/config/now', { ...connection, username_template: 'old-{{.BoxId}}-{{random 20}}' });
+    await box.ok('write', 'db/roles/now', { db_name: 'now', creation_statements: ['OLD {{name}}', 'X'] });
+    const made = async (): Promise<readonly string[]> => {
+      const { data } = await box.ok('read', 'db/creds/now');
+      return [String(data?.['username']).slice(0, 4), String(data?.['password']), ...box.server.lastStatements];
+    };
+    const digits = expect.stringMatching(/^\d{30}$/);
+    const letters = expect.stringMatching(/^[a-j]{30}$/);
+    for (let i = 0; i < 2; i++) expect(await made()).toEqual(['old-', digits, 'OLD {{name}}', 'X']);
+    await box.ok('write', 'db/roles/now', { creation_statements: 'NEW {{name}}' });
+    expect(await made()).toEqual(['old-', digits, 'NEW {{name}}']);
+    await box.ok('write', 'db/config/now', { ...connection, username_template: 'new-{{.BoxId}}-{{random 20}}' });
+    expect(await made()).toEqual(['new-', digits, 'NEW {{name}}']);
+    await box.ok('write', 'sys/policies/password/now', policy('abcdefghij'));
+    expect(await made()).toEqual(['new-', letters, 'NEW {{name}}']);
+    await box.ok('write', 'db/config/now', { ...connection, allowed_roles: 'others' });
+    expect(refusal(await box.send('read', 'db/creds/now'))).toMatch(/not an allowed role/);
+    await box.ok('write', 'db/config/now', { ...connection, password_policy: '', username_template: '' });
+    expect(await made()).toEqual([
+      expect.stringMatching(/^v-/),
+      expect.stringMatching(/^[A-Za-z0-9-]{20}$/),
+      'NEW {{name}}',
+    ]);
+    await box.ok('delete', 'sys/policies/password/now');
+    await box.ok('write', 'db/config/now', connection);
+    expect(refusal(await box.send('read', 'db/creds/now'))).toMatch(/policy does not exist/);
+  });
+
   test('an RSA key: the server gets the public half', async () => {
     await box.ok('write', 'db/roles/key', { db_name: 'c', credential_type: 'rsa_private_key' });
     const { data } = await box.ok('read', 'db/creds/key');
