@@ -33,22 +33,24 @@ export class Deadline {
    *
    * @throws Fault `database.unreachable` when the deadline passed
    */
-  async meet<T>(promise: Promise<T>, giveUp: () => void, what: string): Promise<T> {
-    let late = (): void => undefined;
-    const passed = new Promise<never>((_, reject) => {
-      late = () => {
+  meet<T>(promise: Promise<T>, giveUp: () => void, what: string): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timer = this.clock.after(this.leftMs, () => {
         giveUp();
         reject(tooLate(what, this.timeoutMs));
-      };
+      });
+      // What comes too late, a failure too, is for nobody.
+      promise.then(
+        (value) => {
+          timer.cancel();
+          resolve(value);
+        },
+        (error: unknown) => {
+          timer.cancel();
+          reject(error);
+        },
+      );
     });
-    const timer = this.clock.after(this.leftMs, () => late());
-    try {
-      return await Promise.race([promise, passed]);
-    } finally {
-      timer.cancel();
-      // What loses the race may still fail, when nobody waits for it any more.
-      promise.catch(() => undefined);
-    }
   }
 }
 

@@ -2,7 +2,7 @@
  * The verifier that PostgreSQL keeps of a password (SCRAM-SHA-256, RFC 5803 as pg_authid stores it), made here: the
  * statement, the server's log of statements and its replicas then never hold the password itself.
  */
-import { createHash, createHmac, pbkdf2 } from 'node:crypto';
+import { createHmac, hash, pbkdf2 } from 'node:crypto';
 import { promisify } from 'node:util';
 
 const derive = promisify(pbkdf2);
@@ -22,7 +22,7 @@ export function isPreparedAlready(password: string): boolean {
 export async function scramVerifier(password: string, salt: Uint8Array, iterations = ITERATIONS): Promise<string> {
   const salted = await derive(password, salt, iterations, KEY_SIZE, 'sha256');
   const client = createHmac('sha256', salted).update('Client Key').digest();
-  const stored = createHash('sha256').update(client).digest('base64');
+  const stored = hash('sha256', client, 'base64');
   const server = createHmac('sha256', salted).update('Server Key').digest('base64');
   salted.fill(0);
   client.fill(0);
