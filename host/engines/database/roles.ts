@@ -118,7 +118,7 @@ export class RoleOperations {
     requireAllowed(configured, name);
     if (configured.selfManaged)
       throw new Fault('input.invalid', 'a self-managed connection has no login that could make others');
-    const { record, database } = await this.#roots.connect(mount, view, role.database);
+    const { record, database } = await this.#roots.connect(mount, view, role.database, configured);
     const adapter = this.#connections.adapter(record.plugin);
     this.#check(record, role);
     const names = { displayName: token?.displayName ?? '', roleName: name };

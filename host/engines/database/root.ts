@@ -58,10 +58,11 @@ export class Roots {
   /**
    * The server of a connection. Where it is not known which of two passwords is in force, that is found out first.
    *
+   * @param known  its record, where the caller has read it just now
    * @throws Fault `engine.failed` no such connection; `database.unreachable`, `database.refused`
    */
-  async connect(mount: MountInfo, view: View, name: string): Promise<Connected> {
-    let record = this.require(view, name);
+  async connect(mount: MountInfo, view: View, name: string, known?: ConnectionRecord): Promise<Connected> {
+    let record = known ?? this.require(view, name);
     if (record.pending !== undefined) record = await this.inLine(mount, name, () => this.settle(mount, name));
     return { record, database: this.#connections.use(this.key(mount, name), name, record) };
   }
