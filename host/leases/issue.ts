@@ -8,11 +8,12 @@ import { expiryPut } from '../barrier/expiry-row.ts';
 import { throughCore } from '../barrier/fault.ts';
 import { Fault, isFault } from '../fault.ts';
 import type { TokenInfo } from '../ports/engine.ts';
-import type { BackendContext, LeaseBackend, MadeLease, NewLease, Undo } from '../ports/leases.ts';
+import type { BackendContext, LeaseBackend, MadeLease, Making, NewLease, Undo } from '../ports/leases.ts';
 import type { Expectation, Put } from '../ports/store.ts';
 import type { Calls } from './calls.ts';
 import type { LeaseMount, LeaseParts } from './parts.ts';
 import * as rows from './row.ts';
+import { KEPT_MS, type Spares } from './spares.ts';
 import type { Steps } from './steps.ts';
 import type { LeaseTable } from './table.ts';
 
@@ -28,6 +29,7 @@ export interface IssueParts {
   readonly table: LeaseTable;
   readonly steps: Steps;
   readonly calls: Calls;
+  readonly spares: Spares;
   /** Of this process: what it has under way is not undone by its own next unseal. */
   readonly incarnation: string;
   readonly backendOf: (coreType: string) => LeaseBackend | undefined;
@@ -35,7 +37,8 @@ export interface IssueParts {
   readonly undo: (id: string, reason: string) => Promise<void>;
 }
 
-interface Intent {
+export interface Intent {
+  /** Of its row. */
   readonly key: Buffer;
   readonly record: rows.IntentRecord;
 }
@@ -44,6 +47,14 @@ interface Intent {
 function ttlOf(wanted: NewLease<unknown>, limits: { readonly defaultTtl: number; readonly maxTtl: number }): number {
   const most = wanted.maxTtl > 0 ? Math.min(wanted.maxTtl, limits.maxTtl) : limits.maxTtl;
   return Math.min(wanted.ttl > 0 ? wanted.ttl : limits.defaultTtl, most);
+}
+
+const pathOf = ({ context }: NewLease<unknown>): string => context.path.replace(/\/+$/, '');
+
+/** What may stand for each other; undefined: each is alone. */
+function kindOf(wanted: NewLease<unknown>): string | undefined {
+  const { like, backend, context } = wanted;
+  return like === undefined ? undefined : JSON.stringify([context.mount.id, pathOf(wanted), backend, like]);
 }
 
 /** @throws Fault `lease.held` */
@@ -66,44 +77,60 @@ export class Issue {
   }
 
   async issue<T>(wanted: NewLease<T>): Promise<MadeLease<T>> {
-    const { parts } = this.#own;
+    const { parts, calls, spares } = this.#own;
     const { context } = wanted;
     refuseWhileHeld(parts);
     const { token, mount } = context;
     if (token === undefined) throw new Fault('token.invalid', 'permission denied');
-    rows.checkUndo(wanted.undo);
     const holder = await parts.holder(token);
     const issueMs = parts.barrier.lease.nowMs();
     const ttl = ttlOf(wanted, parts.ttls(mount));
     const endMs = holder.endMs;
     const expireMs = endMs > 0 ? Math.min(issueMs + ttl * 1000, endMs) : issueMs + ttl * 1000;
     if (expireMs <= issueMs) throw new Fault('token.invalid', 'permission denied');
-    const path = context.path.replace(/\/+$/, '');
-    const id = `${path}/${throughCore(() => parts.barrier.core.newAccessor())}`;
-    const intent = await this.#intent(wanted, id, issueMs);
-    const times = { id, expireWallMs: parts.barrier.lease.wallOf(expireMs), leftMs: this.#left() };
-    const made = await this.#create(wanted, intent, () => wanted.create(times));
+    const kind = kindOf(wanted);
+    const next = kind !== undefined && spares.expects(kind);
+    const kept = kind === undefined ? undefined : spares.take(kind, issueMs + DEADLINE_FACTOR * calls.timeoutMs);
+    const intent = kept ?? (await this.#written(wanted, issueMs));
+    const { id, undo } = intent.record;
+    const making = { id, undo, expireWallMs: parts.barrier.lease.wallOf(expireMs), leftMs: this.#left() };
+    const made = await this.#create(wanted, intent, making);
     const record: rows.LeaseRecord = {
-      ...{ id, mount: mount.id, backend: wanted.backend, undo: wanted.undo, issueMs, expireMs, ttl },
+      ...{ id, mount: mount.id, backend: wanted.backend, undo, issueMs, expireMs, ttl },
       ...{ maxTtl: wanted.maxTtl, endMs, renewable: wanted.renewable, lastRenewalMs: 0, token: holder.id },
     };
+    // In vain where the lease is not written: then it is as if it had not been drawn.
+    const spare = next ? this.#drawn(wanted, parts.barrier.lease.nowMs() + KEPT_MS) : undefined;
     try {
-      await retry(() => this.#write(token, intent, record), ATTEMPTS_MAX);
+      await retry(() => this.#write(token, intent, record, spare), ATTEMPTS_MAX);
     } catch (thrown) {
       await this.#end(wanted, intent);
       throw thrown;
     }
+    if (kind !== undefined && spare !== undefined) spares.keep(kind, spare);
     const durationSeconds = Math.floor((expireMs - issueMs) / 1000);
     return { lease: { id, renewable: wanted.renewable, durationSeconds }, made };
   }
 
-  async #intent(wanted: NewLease<unknown>, id: string, nowMs: number): Promise<Intent> {
-    const { parts, table, steps, calls, incarnation } = this.#own;
+  /** @param nowMs  lease time at which the making begins, at the latest. @throws Fault `input.too-large` */
+  #drawn(wanted: NewLease<unknown>, nowMs: number): Intent {
+    const { parts, table, calls, incarnation } = this.#own;
+    const { mount } = wanted.context;
+    const undo = wanted.undo();
+    rows.checkUndo(undo);
+    const id = `${pathOf(wanted)}/${throughCore(() => parts.barrier.core.newAccessor())}`;
     const record: rows.IntentRecord = {
-      ...{ id, mount: wanted.context.mount.id, backend: wanted.backend, undo: wanted.undo, incarnation },
+      ...{ id, mount: mount.id, backend: wanted.backend, undo, incarnation },
       ...{ deadlineMs: nowMs + DEADLINE_FACTOR * calls.timeoutMs, undoing: false },
     };
-    const key = table.keys.intent(id);
+    return { key: table.keys.intent(id), record };
+  }
+
+  /** An intent, durable. */
+  async #written(wanted: NewLease<unknown>, nowMs: number): Promise<Intent> {
+    const { parts, table, steps } = this.#own;
+    const intent = this.#drawn(wanted, nowMs);
+    const { key, record } = intent;
     await retry(async () => {
       // A mount that is removed has looked for intents before its storage goes: none may come behind that look.
       const mount = await this.#mountOf(record);
@@ -113,7 +140,7 @@ export class Issue {
         expect: [{ table: 'lease', key, is: 'absent' }, mountExpectation(mount)],
       });
     });
-    return { key, record };
+    return intent;
   }
 
   /** @throws Fault `route.absent` the mount is going, gone, or elsewhere than the request came by */
@@ -123,7 +150,7 @@ export class Issue {
     throw new Fault('route.absent', 'the mount was removed or moved while the credential was made');
   }
 
-  /** Of LeaseTimes: a call has its time, and none reaches past what `create` has in all. */
+  /** Of Making: a call has its time, and none reaches past what `create` has in all. */
   #left(): () => number {
     const { parts, calls } = this.#own;
     const untilMs = parts.clock.bootMs() + CREATE_FACTOR * calls.timeoutMs;
@@ -134,11 +161,11 @@ export class Issue {
     };
   }
 
-  async #create<T>(wanted: NewLease<T>, intent: Intent, create: () => Promise<T>): Promise<T> {
+  async #create<T>(wanted: NewLease<T>, intent: Intent, making: Making): Promise<T> {
     const { steps, calls } = this.#own;
     try {
       return await steps.outside('issue.create', () =>
-        calls.within(CREATE_FACTOR * calls.timeoutMs, wanted.backend, create),
+        calls.within(CREATE_FACTOR * calls.timeoutMs, wanted.backend, () => wanted.create(making)),
       );
     } catch (thrown) {
       if (isFault(thrown, 'database.exists')) {
@@ -151,8 +178,11 @@ export class Issue {
     }
   }
 
-  /** @throws Fault `store.conflict` something changed meanwhile: look again; `token.invalid` the token or mount is going */
-  async #write(token: TokenInfo, intent: Intent, record: rows.LeaseRecord): Promise<void> {
+  /**
+   * @param spare  intent of the next credential, written along
+   * @throws Fault `store.conflict` something changed meanwhile: look again; `token.invalid` the token or mount is going
+   */
+  async #write(token: TokenInfo, intent: Intent, record: rows.LeaseRecord, spare?: Intent): Promise<void> {
     const { parts, table, steps } = this.#own;
     const holder = await parts.holder(token);
     const mount = await this.#mountOf(record);
@@ -185,6 +215,10 @@ export class Issue {
         ...holderExpectation(holder),
       );
       if (holder.id !== '') puts.push(tokenPut(parts, grant, holder.id, directory, entry));
+      if (spare !== undefined) {
+        puts.push(barrier.seal(grant, 'lease', spare.key, rows.encodeIntent(spare.record)));
+        expect.push({ table: 'lease', key: spare.key, is: 'absent' });
+      }
       await steps.durable('issue.lease', { puts, expect });
     });
   }

@@ -15,6 +15,7 @@ import { Lanes } from './lanes.ts';
 import type { LeaseParts } from './parts.ts';
 import { type Revocation, Revoking } from './revoking.ts';
 import * as rows from './row.ts';
+import { Spares } from './spares.ts';
 import { Steps } from './steps.ts';
 import { type Reconciled, type Stuck, Survey, type Tidied } from './survey.ts';
 import { type FoundLease, LeaseTable, type Listed } from './table.ts';
@@ -54,6 +55,7 @@ export class Leases implements LeasesPort {
   readonly #table: LeaseTable;
   readonly #steps: Steps;
   readonly #lanes: Lanes;
+  readonly #spares: Spares;
   readonly #issue: Issue;
   readonly #revoking: Revoking;
   readonly #undoing: Undoing;
@@ -73,10 +75,12 @@ export class Leases implements LeasesPort {
     this.#steps = new Steps(parts.barrier, parts.hook);
     this.#lanes = new Lanes(parts, new Ending(parts, this.#table, this.#steps, this.#backends, this.#calls));
     this.#survey = new Survey(parts, this.#table, this.#steps, this.#lanes, this.#backends, this.#calls);
-    this.#revoking = new Revoking(parts, this.#table, this.#steps, this.#lanes);
+    this.#spares = new Spares(parts.clock, this.#steps);
+    this.#revoking = new Revoking(parts, this.#table, this.#steps, this.#lanes, this.#spares);
     this.#undoing = new Undoing(parts, this.#table, this.#steps, this.#lanes, this.#incarnation);
     this.#issue = new Issue({
-      ...{ parts, table: this.#table, steps: this.#steps, calls: this.#calls, incarnation: this.#incarnation },
+      ...{ parts, table: this.#table, steps: this.#steps, calls: this.#calls, spares: this.#spares },
+      incarnation: this.#incarnation,
       backendOf: (type) => this.#backends.get(type),
       undo: (id, reason) => this.#undoing.undoUnderWay(id, reason),
     });
@@ -93,6 +97,7 @@ export class Leases implements LeasesPort {
   async open(): Promise<void> {
     this.#open = true;
     this.#calls.resume();
+    this.#spares.start();
     this.#lanes.start();
     try {
       await this.sweep();
@@ -115,7 +120,14 @@ export class Leases implements LeasesPort {
     this.#sweep = undefined;
     this.halt();
     await this.#sweeping;
-    await this.#lanes.stop();
+    try {
+      await this.#spares.close();
+    } catch (thrown) {
+      // A disk that takes no writes: the next process undoes them.
+      if (!isFault(thrown)) throw thrown;
+    } finally {
+      await this.#lanes.stop();
+    }
   }
 
   #again(): void {
@@ -131,6 +143,7 @@ export class Leases implements LeasesPort {
 
   /** What time, a crash or a hold has left behind: intents to undo, lanes to go on with. Runs every ten seconds. */
   async sweep(): Promise<void> {
+    await this.#spares.sweep();
     await this.#undoing.sweep();
     // Lanes whose timers a jump of time or a hold has outrun.
     this.#lanes.look();

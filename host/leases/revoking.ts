@@ -8,6 +8,7 @@ import type { Due } from './expiry.ts';
 import type { Lanes } from './lanes.ts';
 import type { LeaseParts } from './parts.ts';
 import * as rows from './row.ts';
+import type { Spares } from './spares.ts';
 import type { Steps } from './steps.ts';
 import { type FoundLease, type LeaseTable, WALK_ROWS } from './table.ts';
 
@@ -27,12 +28,14 @@ export class Revoking {
   readonly #table: LeaseTable;
   readonly #steps: Steps;
   readonly #lanes: Lanes;
+  readonly #spares: Spares;
 
-  constructor(parts: LeaseParts, table: LeaseTable, steps: Steps, lanes: Lanes) {
+  constructor(parts: LeaseParts, table: LeaseTable, steps: Steps, lanes: Lanes, spares: Spares) {
     this.#parts = parts;
     this.#table = table;
     this.#steps = steps;
     this.#lanes = lanes;
+    this.#spares = spares;
   }
 
   /** Queues leases to be ended, durable. From then on no lookup or renewal finds them. */
@@ -263,6 +266,8 @@ export class Revoking {
   }
 
   async #isBusy({ id, path }: Pick<MountInfo, 'id' | 'path'>): Promise<boolean> {
+    // At each look: what was under way may have put one by.
+    await this.#spares.leave(id);
     for await (const _ of this.#table.below(path.replace(/\/+$/, ''))) return true;
     for await (const intent of this.#table.intents()) if (intent.record.mount === id) return true;
     return false;

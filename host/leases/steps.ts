@@ -9,7 +9,11 @@ import type { Expectation, Put } from '../ports/store.ts';
 export const STEPS = {
   'issue.intent': { kind: 'durable', what: 'what is about to be made, and how to undo it, is written' },
   'issue.create': { kind: 'outside', what: 'the backend makes the credential' },
-  'issue.lease': { kind: 'durable', what: 'the lease is written and the intent deleted, in one commit' },
+  'issue.lease': {
+    kind: 'durable',
+    what: 'the lease is written and the intent deleted, and it may be that of the next credential written, in one commit',
+  },
+  'issue.unused': { kind: 'durable', what: 'intents in reserve that nobody came for are deleted: nothing was asked' },
   'issue.drop': { kind: 'durable', what: 'the intent of a name that was taken is deleted: nobody was touched' },
   'issue.end': { kind: 'outside', what: 'a credential whose lease could not be written is ended' },
   'issue.confirm': { kind: 'outside', what: 'the backend is asked whether that credential is gone' },

@@ -15,18 +15,30 @@ export interface NewLease<T> {
   readonly renewable: boolean;
   /** What shares a queue, a limit of connections and a circuit: a name inside the mount (a database's). */
   readonly backend: string;
-  /** All that the engine needs to end the credential, and to find it: sealed, durable before `create` runs. */
-  readonly undo: ValueMap;
+  /**
+   * Draws what undoes one credential: all that the engine needs to end it, and to find it, with a name of its own. Sealed,
+   * durable before `create` runs. May be called for the next credential too.
+   */
+  readonly undo: () => ValueMap;
+  /**
+   * All that `undo` draws from but chance and time. Two requests at one path that say the same here may have each other's
+   * undos, drawn up to half a minute before; absent: this request has its own.
+   */
+  readonly like?: string;
   /**
    * Makes the credential outside, in calls that each have what `leftMs` gives then and settle by it, one way or the other.
    * When it throws `database.exists` the intent is dropped and nobody is touched; any other fault leaves the intent, which
    * undoes whatever came of it.
    */
-  readonly create: (lease: LeaseTimes) => Promise<T>;
+  readonly create: (making: Making) => Promise<T>;
 }
 
-export interface LeaseTimes {
+/** One credential that is being made. */
+export interface Making {
+  /** Of its lease. */
   readonly id: string;
+  /** What was drawn for it. */
+  readonly undo: ValueMap;
   /** Wall time of the lease's end, ms: what the server may be told as its own end. */
   readonly expireWallMs: number;
   /**

@@ -22,7 +22,9 @@ export interface LoginUndo {
 }
 
 export const undoOf = (undo: LoginUndo): ValueMap => ({ ...undo });
-const loginOf = ({ undo }: Undo): LoginUndo => undo as unknown as LoginUndo;
+const loginOf = ({ undo }: Pick<Undo, 'undo'>): LoginUndo => undo as unknown as LoginUndo;
+/** Of the login that it undoes. */
+export const nameOf = (undo: ValueMap): string => loginOf({ undo }).name;
 
 export class LoginBackend implements LeaseBackend {
   readonly batchMax = BATCH_MAX;

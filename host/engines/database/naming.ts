@@ -50,6 +50,15 @@ export function newName(
   throw new Fault('engine.failed', `the username template gives names with fewer than ${NAME_BITS_MIN} random bits`);
 }
 
+/** All that a name is made of but chance and time: where it is the same, so are the names but for those. */
+export function nameSources(
+  parts: Pick<DatabaseParts, 'barrier'>,
+  { plugin, usernameTemplate }: Pick<ConnectionRecord, 'plugin' | 'usernameTemplate'>,
+  { displayName, roleName }: { readonly displayName: string; readonly roleName: string },
+): readonly string[] {
+  return [plugin, usernameTemplate, displayName, roleName, boxIdOf(parts.barrier)];
+}
+
 /** What all names of this box on that server begin with. */
 export function prefixOf(parts: Parts, adapter: DatabaseAdapter, record: ConnectionRecord): RenderedName['prefix'] {
   const template = templateOf(adapter, record.usernameTemplate);

@@ -3,10 +3,10 @@ import { Fault, isFault } from '../../fault.ts';
 import type { Statements, StatementsUse } from '../../ports/database.ts';
 import type { Answer, Field, Operation, OperationContext } from '../../ports/engine.ts';
 import type { ValueMap } from '../../ports/value.ts';
-import { undoOf } from './backend.ts';
+import { nameOf, undoOf } from './backend.ts';
 import type { Connections } from './connections.ts';
 import { checkTaken, makeCredential, parseCredential, shownSettings } from './credentials.ts';
-import { newName } from './naming.ts';
+import { nameSources, newName } from './naming.ts';
 import { type DatabaseParts, GRACE_MS } from './parts.ts';
 import {
   allows,
@@ -122,11 +122,12 @@ export class RoleOperations {
     const adapter = this.#connections.adapter(record.plugin);
     this.#check(record, role);
     const names = { displayName: token?.displayName ?? '', roleName: name };
-    const username = newName(this.#parts, adapter, record, names);
-    const wish = { config: role.credential, passwordPolicy: record.passwordPolicy, username };
+    const wish = { config: role.credential, passwordPolicy: record.passwordPolicy };
     // A password is made, and its hash begun, while the intent is written; a certificate waits to hear how long it is good.
     const early =
-      role.credential.type === 'password' ? await makeCredential(this.#parts, { ...wish, expireWallMs: 0 }) : undefined;
+      role.credential.type === 'password'
+        ? await makeCredential(this.#parts, { ...wish, username: '', expireWallMs: 0 })
+        : undefined;
     if (early !== undefined) database.prepare?.(early.login);
     try {
       const { lease, made } = await this.#parts.leases.issue({
@@ -135,10 +136,18 @@ export class RoleOperations {
         maxTtl: role.maxTtl,
         renewable: true,
         backend: role.database,
-        undo: undoOf({ name: username, revocation: role.revocation, renewal: role.renewal }),
-        create: async ({ expireWallMs, leftMs }) => {
+        like: JSON.stringify([nameSources(this.#parts, record, names), role.revocation, role.renewal]),
+        undo: () =>
+          undoOf({
+            name: newName(this.#parts, adapter, record, names),
+            revocation: role.revocation,
+            renewal: role.renewal,
+          }),
+        create: async ({ undo, expireWallMs, leftMs }) => {
+          const username = nameOf(undo);
           const expirationMs = expireWallMs + GRACE_MS;
-          const credential = early ?? (await makeCredential(this.#parts, { ...wish, expireWallMs: expirationMs }));
+          const credential =
+            early ?? (await makeCredential(this.#parts, { ...wish, username, expireWallMs: expirationMs }));
           const login = { name: username, credential: credential.login, expirationMs };
           try {
             await database.create(login, role.creation, leftMs());
@@ -147,10 +156,10 @@ export class RoleOperations {
               await rollBack(async () => database.drop([{ name: username, statements: role.rollback }], leftMs()));
             throw error;
           }
-          return credential.data;
+          return { username, ...credential.data };
         },
       });
-      return { lease, data: { username, ...made } };
+      return { lease, data: made };
     } finally {
       if (early?.login.type === 'password') early.login.password[Symbol.dispose]();
     }

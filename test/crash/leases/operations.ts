@@ -17,6 +17,8 @@ export interface OperationBox extends Pick<WholeBox, 'send' | 'ok' | 'skip'> {
 }
 
 export interface Operation {
+  /** What is prepared leaves an intent in reserve, which is used. */
+  readonly reserve?: true;
   readonly prepare?: (box: OperationBox) => Promise<Outcome>;
   /** May be answered with a fault: what counts is what it leaves. */
   readonly run: (box: OperationBox, prepared: Outcome) => Promise<Outcome>;
@@ -79,6 +81,7 @@ const rotateRole = (role: string): ((box: OperationBox) => Promise<Outcome>) => 
 
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
   issue: { run: (box) => issued(box) },
+  'issue from the reserve': { reserve: true, prepare: (box) => issued(box, 2), run: (box) => issued(box) },
   'issue under a name that is taken': {
     prepare: async (box) => {
       box.interference.keep();

@@ -5,6 +5,7 @@ import { postgresql } from '../../../host/databases/postgresql/adapter.ts';
 import { certificateMaker } from '../../../host/engines/database/certificate.ts';
 import { databaseEngine } from '../../../host/engines/database/engine.ts';
 import * as rows from '../../../host/leases/row.ts';
+import { AGAIN_MS, KEPT_MS } from '../../../host/leases/spares.ts';
 import { LeaseTable } from '../../../host/leases/table.ts';
 import { networkCheck } from '../../../host/networks.ts';
 import { dateOf } from '../../../host/system/clock.ts';
@@ -15,6 +16,8 @@ import { found, issue, OPERATIONS, type OperationBox } from '../leases/operation
 import type { Message, Order, Outcome, Report, Setting, StaticSecret } from '../leases/protocol.ts';
 
 const DRAIN_MS = 60_000;
+/** Intents that nobody marks meanwhile are in reserve. */
+const LOOKS_MAX = 20;
 const PLUGINS = { postgresql: 'postgresql-database-plugin', mariadb: 'mysql-database-plugin' } as const;
 
 const say = (message: Message): void => void process.send?.(message);
@@ -100,9 +103,7 @@ class LeaseBox implements OperationBox {
         this.interference.arm(order.armed);
         return undefined;
       case 'prepare':
-        this.#prepared = (await OPERATIONS[order.operation]?.prepare?.(this)) ?? {};
-        this.interference.points.length = 0;
-        return this.#prepared;
+        return await this.#prepare(order.operation);
       case 'run':
         return await OPERATIONS[order.operation]?.run(this, this.#prepared);
       case 'points':
@@ -124,6 +125,34 @@ class LeaseBox implements OperationBox {
       case 'stop':
         return await this.#assembled.stop();
     }
+  }
+
+  /** Each operation begins as the first of its kind, and without reserve where it says nothing else. */
+  async #prepare(name: string): Promise<Outcome> {
+    const operation = OPERATIONS[name];
+    await this.#alone();
+    this.#prepared = (await operation?.prepare?.(this)) ?? {};
+    if (operation?.reserve !== true) await this.#alone();
+    this.interference.points.length = 0;
+    return this.#prepared;
+  }
+
+  /** Nothing is expected again, and nothing is in reserve. */
+  async #alone(): Promise<void> {
+    this.skip(AGAIN_MS + 1);
+    if ((await this.#unmarked()) > 0) await this.#giveUpReserve();
+  }
+
+  async #giveUpReserve(): Promise<void> {
+    this.skip(KEPT_MS + 1);
+    await this.services.leases.sweep();
+  }
+
+  /** Intents that nobody has queued: in use, in reserve, or not seen yet. */
+  async #unmarked(): Promise<number> {
+    let count = 0;
+    for await (const { record } of this.table.intents()) if (!record.undoing) count++;
+    return count;
   }
 
   async #found(): Promise<string> {
@@ -149,13 +178,14 @@ class LeaseBox implements OperationBox {
   async #waiting(): Promise<number[]> {
     const { store } = this.services.barrier;
     const times = [...store.range('lease', { prefix: rows.QUEUED })].map(({ key }) => rows.parseQueueKey(key).nextMs);
-    for await (const { record } of this.table.intents()) if (!record.undoing) times.push(0);
+    for (let count = await this.#unmarked(); count > 0; count--) times.push(0);
     return times;
   }
 
   async drain(): Promise<void> {
     const until = Date.now() + DRAIN_MS;
     const { lease } = this.services.barrier;
+    let left = 0;
     for (let idle = 0; ; ) {
       const times = await this.#waiting();
       const next = Math.min(...times);
@@ -163,6 +193,12 @@ class LeaseBox implements OperationBox {
       // A rotation that is under way has calls with short pauses between.
       idle = busy ? 0 : idle + 1;
       if (times.length === 0 && idle > 3) return;
+      const isLeft = this.interference.calls === 0 && times.length > 0 && times.every((time) => time === 0);
+      left = isLeft ? left + 1 : 0;
+      if (left > LOOKS_MAX) {
+        await this.#giveUpReserve();
+        left = 0;
+      }
       if (times.length > 0 && idle > 3) {
         this.skip(next - lease.nowMs() + 1);
         idle = 0;

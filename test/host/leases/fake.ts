@@ -79,6 +79,7 @@ const FIELDS = {
   renewable: { type: 'bool', description: 'Whether the lease is.' },
   backend: { type: 'string', description: 'Name of the server.' },
   name: { type: 'string', description: 'A chosen name.' },
+  like: { type: 'string', description: 'What makes it like others; absent: nothing does.' },
   pad: { type: 'string', description: 'What makes the row that undoes it larger.' },
 } as const;
 
@@ -88,7 +89,6 @@ export function fakeEngine(server: FakeServer, batchMax = 50) {
     leases.backend('fake', backendOf(server, batchMax));
     const creds = async (context: OperationContext) => {
       const { fields } = context;
-      const name = String(fields['name'] ?? `v-${server.count++}`);
       const backend = String(fields['backend'] ?? 'one');
       const { lease, made } = await leases.issue({
         context,
@@ -96,8 +96,13 @@ export function fakeEngine(server: FakeServer, batchMax = 50) {
         maxTtl: Number(fields['max_ttl'] ?? 0),
         renewable: fields['renewable'] !== false,
         backend,
-        undo: fields['pad'] === undefined ? { name } : { name, pad: fields['pad'] },
-        create: async ({ expireWallMs }) => {
+        ...(fields['like'] === undefined ? {} : { like: String(fields['like']) }),
+        undo: () => {
+          const name = String(fields['name'] ?? `v-${server.count++}`);
+          return fields['pad'] === undefined ? { name } : { name, pad: fields['pad'] };
+        },
+        create: async ({ undo, expireWallMs }) => {
+          const name = String(undo['name']);
           server.calls.push({ call: 'create', names: [name], backend });
           await server.before('create', [name]);
           if (server.logins.has(name)) throw new Fault('database.exists', 'a login of that name is there already');

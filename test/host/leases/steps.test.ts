@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
 import { Fault } from '../../../host/fault.ts';
 import * as rows from '../../../host/leases/row.ts';
+import { KEPT_MS } from '../../../host/leases/spares.ts';
 import { STEPS, type Step, type StepHook } from '../../../host/leases/steps.ts';
 import { type LeaseBox, leaseBox, TIMEOUT_MS } from './rig.ts';
 
@@ -126,6 +127,16 @@ const later: Flow = async (box) => {
   box.server.refused.clear();
   await box.until(() => box.rows('Q') === 0, 2000);
 };
+/** One after the other: the commit of a lease writes the intent of the next one. */
+const again: Flow = async (box) => {
+  for (let turn = 0; turn < 3; turn++) await box.send('read', 'fake/creds/r', { like: 'others' });
+};
+/** Nobody comes for the one in reserve. */
+const unused: Flow = async (box) => {
+  await again(box);
+  box.skip(KEPT_MS + 1);
+  await box.services.leases.sweep();
+};
 const reconcile: Flow = (box) => box.send('read', 'sys/leases/reconcile');
 
 /** Rows that name no lease: what damage leaves, and no way through the service. */
@@ -151,6 +162,7 @@ const FLOWS: Readonly<Record<Step, Flow>> = {
   'issue.intent': issue,
   'issue.create': issue,
   'issue.lease': issue,
+  'issue.unused': unused,
   'issue.drop': taken,
   'issue.end': unwritten,
   'issue.confirm': unwritten,

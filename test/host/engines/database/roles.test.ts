@@ -106,6 +106,50 @@ describe('creds', () => {
     expect(box.server.lastStatements).toEqual(['OLD']);
   });
 
+  test('a role or a template that was rewritten counts from the next login on, however fast they follow each other', async () => {
+    const login = async () => {
+      const { data, lease } = await box.ok('read', 'db/creds/fast');
+      return { name: String(data?.['username']), id: lease?.id ?? '' };
+    };
+    const ended = async (id: string) => {
+      await box.ok('write', 'sys/leases/renew', { lease_id: id });
+      const renewal = box.server.lastStatements;
+      await box.ok('write', 'sys/leases/revoke', { lease_id: id, sync: true });
+      return [renewal, box.server.lastStatements];
+    };
+    await box.ok('write', 'db/config/fast', { ...CONNECTION, allowed_roles: '*' });
+    await box.ok('write', 'db/roles/fast', { db_name: 'fast', revocation_statements: 'OLD', renew_statements: 'OLDR' });
+    const before = [await login(), await login(), await login()];
+    await box.ok('write', 'db/roles/fast', { revocation_statements: 'NEW' });
+    const revoked = [await login(), await login(), await login()];
+    await box.ok('write', 'db/roles/fast', { renew_statements: 'NEWR' });
+    const renewed = [await login(), await login()];
+    await box.ok('write', 'db/config/fast', { username_template: 'hf_{{.BoxId}}_{{random 20}}' });
+    const named = [await login(), await login()];
+    expect([...before, ...revoked, ...renewed].every(({ name }) => name.startsWith('v-'))).toBe(true);
+    expect(named.every(({ name }) => name.startsWith('hf_'))).toBe(true);
+    for (const { id } of before) expect(await ended(id)).toEqual([['OLDR'], ['OLD']]);
+    for (const { id } of revoked) expect(await ended(id)).toEqual([['OLDR'], ['NEW']]);
+    for (const { id } of [...renewed, ...named]) expect(await ended(id)).toEqual([['NEWR'], ['NEW']]);
+  });
+
+  test('the name of a login is that of its own token, however fast they follow each other', async () => {
+    const tokenOf = async (name: string): Promise<string> => {
+      const { auth } = await box.ok('write', 'auth/token/create', { policies: ['root'], display_name: name });
+      return auth?.clientToken ?? '';
+    };
+    const [an, be] = [await tokenOf('an'), await tokenOf('be')];
+    for (let turn = 0; turn < 3; turn++) {
+      for (const [token, name] of [
+        [an, 'an'],
+        [be, 'be'],
+      ] as const) {
+        const { data } = await box.ok('read', 'db/creds/r', {}, token);
+        expect(String(data?.['username'])).toContain(`-token-${name}-`);
+      }
+    }
+  });
+
   test('who may use a connection is said by it', async () => {
     await box.ok('write', 'db/config/few', { ...CONNECTION, allowed_roles: ['one', 'two-*'] });
     for (const [role, may] of [
