@@ -8,6 +8,7 @@ import type { DatabaseServer } from '../../test/databases/servers.ts';
 
 export interface BareLogin {
   readonly name: string;
+  /** As it stands in the statement: in clear, or a verifier of it. */
   readonly password: string;
   /** As the server reads it. */
   readonly expiration: string;

@@ -60,9 +60,19 @@ describe('the small size of each benchmark runs and measures ours and its rivals
   test('leases', async () => {
     const result = await leases({ small: true });
     expectFigures(result);
-    expect(result.rows.filter(({ what }) => what.includes('issued')).map(({ rivals }) => Object.keys(rivals))).toEqual(
-      Array.from({ length: 4 }, () => ['bare driver']),
-    );
+    const issued = result.rows.filter(({ what }) => what.includes('issued'));
+    const verifier = 'bare driver that makes the verifier';
+    const clear = 'bare driver that sends the password in clear';
+    expect(issued.map(({ rivals, reach }) => [Object.keys(rivals), reach])).toEqual([
+      ...[1, 16].flatMap(() => [
+        [[verifier, clear], `>= 0.8x the ${verifier}`],
+        [[clear], `>= 0.8x the ${clear}`],
+      ]),
+      ...[1, 16].map(() => [['bare driver'], '>= 0.8x the bare driver']),
+    ]);
+    for (const { what, rivals } of issued.filter((row) => row.what.startsWith('postgresql'))) {
+      expect(what).toContain(`password_authentication=${verifier in rivals ? 'scram-sha-256' : 'password'}`);
+    }
   });
 
   test('memory', async () => expectFigures(await memory({ small: true })));
