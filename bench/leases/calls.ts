@@ -11,8 +11,12 @@ export interface Size {
   readonly turnMs: number;
   readonly revoked: number;
   readonly expiring: number;
-  /** Seconds that these live. */
+  /** Seconds within which these end. */
   readonly windowS: number;
+  /** Their roles' times to live are multiples of it. */
+  readonly stepS: number;
+  /** Seconds to spare between the making of the last, as it is expected, and the end of the first. */
+  readonly spareS: number;
 }
 
 /** Secrets at `secret/`, for the reads. */

@@ -26,11 +26,11 @@ const P99_REACH = 1.1;
 
 const FULL: Size = {
   ...{ warmMs: 8000, rounds: 9, turnMs: 1500, revoked: 2500 },
-  ...{ expiring: 10_000, windowS: 60 },
+  ...{ expiring: 10_000, windowS: 60, stepS: 5, spareS: 15 },
 };
 const SMALL: Size = {
   ...{ warmMs: 300, rounds: 1, turnMs: 300, revoked: 40 },
-  ...{ expiring: 20, windowS: 2 },
+  ...{ expiring: 20, windowS: 2, stepS: 1, spareS: 4 },
 };
 
 /** Reads while one database takes packets and never answers, and callers wait for it; in turns with a quiet box. */
@@ -73,10 +73,11 @@ export async function run({ small, program, onProgress }: BenchOptions): Promise
       const { target, token = '' } = box;
       await fill({ target, token, connections: IN_FLIGHT_MAX, warmupMs: 0, durationMs: 0 }, 'secret', SECRETS);
       onProgress?.(`${kind}: issuing and revoking`);
-      rows.push(...(await issueRows(kind, server, box, size)));
+      const issued = await issueRows(kind, server, box, size);
+      rows.push(...issued.rows);
       if (kind !== 'postgresql') continue;
       onProgress?.(`${kind}: ${size.expiring} leases that end`);
-      rows.push(...(await expiringRows(box, server, size)));
+      rows.push(...(await expiringRows(box, server, size, issued.perSecond)));
       onProgress?.(`${kind}: half open`);
       await box.ask('POST', 'database/config/main', { connection_url: server.url(proxy.port) });
       rows.push(await halfOpen(box, proxy, size));

@@ -73,6 +73,8 @@ describe('the small size of each benchmark runs and measures ours and its rivals
     for (const { what, rivals } of issued.filter((row) => row.what.startsWith('postgresql'))) {
       expect(what).toContain(`password_authentication=${verifier in rivals ? 'scram-sha-256' : 'password'}`);
     }
+    const expiring = result.rows.filter(({ what }) => what.startsWith('20 leases that end within 2 s'));
+    expect(expiring.map(({ unit }) => unit)).toEqual(['s', 'MiB', 'ms']);
   });
 
   test('memory', async () => expectFigures(await memory({ small: true })));
