@@ -25,8 +25,10 @@ export function drawText(alphabet: string, count: number, bytes: (length: number
   const fair = 256 - (256 % alphabet.length);
   let text = '';
   while (text.length < count) {
-    for (const byte of bytes(Math.min(65_536, (count - text.length) * 2))) {
-      if (byte < fair && text.length < count) text += alphabet.charAt(byte % alphabet.length);
+    const drawn = bytes(Math.min(65_536, (count - text.length) * 2));
+    for (let at = 0; at < drawn.length && text.length < count; at++) {
+      const byte = drawn[at] ?? fair;
+      if (byte < fair) text += alphabet.charAt(byte % alphabet.length);
     }
   }
   return text;

@@ -5,8 +5,9 @@
  * `{{ printf "v-%s-%s" (.RoleName | truncate 8) (random 20) | truncate 63 }}`
  */
 import { Fault } from '../../fault.ts';
+import { BOX_ID_LENGTH } from './parts.ts';
 import { callFunction, FUNCTIONS } from './template-functions.ts';
-import { bitsOf, cutBytes, type Drawn, joined, lengthOf, mapped, plain, type Tracked, tracked } from './tracked.ts';
+import { bitsOf, countOf, cutBytes, type Drawn, joined, mapped, plain, type Tracked, tracked } from './tracked.ts';
 
 /** Characters of a template, tokens in it, and parentheses inside each other. */
 export const TEMPLATE_LENGTH_MAX = 1024;
@@ -199,14 +200,12 @@ export class NameTemplate {
 
   /** @throws Fault `input.invalid` what a function is given does not suit it */
   render(inputs: TemplateInputs): RenderedName {
-    const made = mapped(
-      joined(
-        this.#items.map((item) =>
-          item.kind === 'text' ? tracked(item.text, 'fixed') : textOf(evaluate(item.commands, inputs)),
-        ),
+    const drawn = joined(
+      this.#items.map((item) =>
+        item.kind === 'text' ? tracked(item.text, 'fixed') : textOf(evaluate(item.commands, inputs)),
       ),
-      (text) => text.replace(CONTROLS, ''),
     );
+    const made = CONTROL.test(plain(drawn)) ? mapped(drawn, (text) => text.replace(CONTROLS, '')) : drawn;
     // Where the box's id is not in what all names begin with, it is put there: else nobody finds what was left behind.
     const own = carriesBox(made)
       ? made
@@ -238,8 +237,12 @@ function fixedStart(name: Tracked): Tracked {
 
 /** @returns whether all of the box's id lies in what every name begins with */
 function carriesBox(name: Tracked): boolean {
-  const start = fixedStart(name);
-  return lengthOf(start.filter(({ kind }) => kind === 'box')) >= 4;
+  let count = 0;
+  for (const { text, kind } of name) {
+    if (kind === 'varies') break;
+    if (kind === 'box') count += countOf(text);
+  }
+  return count >= BOX_ID_LENGTH;
 }
 
 function textOf(value: Tracked | number): Tracked {
