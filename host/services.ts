@@ -118,8 +118,8 @@ export function buildServices(parts: ServiceParts): Services {
   const tell = (note: AuditNote): void => audit.tell(note);
   const leases: Leases = new Leases({
     ...{ barrier, clock, random, tell, held },
-    holder: async (token) => ({
-      ...(await tokens.holder(token)),
+    holder: async (token, known) => ({
+      ...(await tokens.holder(token, known)),
       endMs: token.type === 'batch' ? token.expireMs : 0,
     }),
     mount: async (id) => {

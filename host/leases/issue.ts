@@ -11,7 +11,7 @@ import type { TokenInfo } from '../ports/engine.ts';
 import type { BackendContext, LeaseBackend, MadeLease, Making, NewLease, Undo } from '../ports/leases.ts';
 import type { Expectation, Put } from '../ports/store.ts';
 import type { Calls } from './calls.ts';
-import type { LeaseMount, LeaseParts } from './parts.ts';
+import type { Holder, LeaseMount, LeaseParts } from './parts.ts';
 import * as rows from './row.ts';
 import { KEPT_MS, type Spares } from './spares.ts';
 import type { Steps } from './steps.ts';
@@ -41,6 +41,20 @@ export interface Intent {
   /** Of its row. */
   readonly key: Buffer;
   readonly record: rows.IntentRecord;
+  /** `record`, encoded. */
+  readonly payload: Uint8Array;
+  /** The row as this process wrote it; undefined until then. */
+  row?: Uint8Array | undefined;
+}
+
+interface Writing {
+  readonly token: TokenInfo;
+  /** As it was when the credential was asked for. */
+  readonly holder: Holder;
+  readonly intent: Intent;
+  readonly record: rows.LeaseRecord;
+  /** Intent of the next credential, written along. */
+  readonly spare: Intent | undefined;
 }
 
 /** Seconds that a new lease lives, and its own maximum. */
@@ -102,7 +116,7 @@ export class Issue {
     // In vain where the lease is not written: then it is as if it had not been drawn.
     const spare = next ? this.#drawn(wanted, parts.barrier.lease.nowMs() + KEPT_MS) : undefined;
     try {
-      await retry(() => this.#write(token, intent, record, spare), ATTEMPTS_MAX);
+      await retry(() => this.#write({ token, holder, intent, record, spare }), ATTEMPTS_MAX);
     } catch (thrown) {
       await this.#end(wanted, intent);
       throw thrown;
@@ -117,28 +131,31 @@ export class Issue {
     const { parts, table, calls, incarnation } = this.#own;
     const { mount } = wanted.context;
     const undo = wanted.undo();
-    rows.checkUndo(undo);
     const id = `${pathOf(wanted)}/${throughCore(() => parts.barrier.core.newAccessor())}`;
     const record: rows.IntentRecord = {
       ...{ id, mount: mount.id, backend: wanted.backend, undo, incarnation },
       ...{ deadlineMs: nowMs + DEADLINE_FACTOR * calls.timeoutMs, undoing: false },
     };
-    return { key: table.keys.intent(id), record };
+    const payload = rows.encodeIntent(record);
+    // It is a part of that: measured by itself only where it may be too large.
+    if (payload.length > rows.UNDO_SIZE_MAX) rows.checkUndo(undo);
+    return { key: table.keys.intent(id), record, payload };
   }
 
   /** An intent, durable. */
   async #written(wanted: NewLease<unknown>, nowMs: number): Promise<Intent> {
     const { parts, table, steps } = this.#own;
     const intent = this.#drawn(wanted, nowMs);
-    const { key, record } = intent;
+    const { key, record, payload } = intent;
     await retry(async () => {
       // A mount that is removed has looked for intents before its storage goes: none may come behind that look.
       const mount = await this.#mountOf(record);
-      const put = await table.job((grant) => parts.barrier.seal(grant, 'lease', key, rows.encodeIntent(record)));
+      const put = await table.job((grant) => parts.barrier.seal(grant, 'lease', key, payload));
       await steps.durable('issue.intent', {
         puts: [put],
         expect: [{ table: 'lease', key, is: 'absent' }, mountExpectation(mount)],
       });
+      intent.row = put.value;
     });
     return intent;
   }
@@ -178,13 +195,10 @@ export class Issue {
     }
   }
 
-  /**
-   * @param spare  intent of the next credential, written along
-   * @throws Fault `store.conflict` something changed meanwhile: look again; `token.invalid` the token or mount is going
-   */
-  async #write(token: TokenInfo, intent: Intent, record: rows.LeaseRecord, spare?: Intent): Promise<void> {
+  /** @throws Fault `store.conflict` something changed meanwhile: look again; `token.invalid` the token or mount is going */
+  async #write({ token, holder: before, intent, record, spare }: Writing): Promise<void> {
     const { parts, table, steps } = this.#own;
-    const holder = await parts.holder(token);
+    const holder = await parts.holder(token, before);
     const mount = await this.#mountOf(record);
     const { barrier } = parts;
     if (record.expireMs <= barrier.lease.nowMs()) {
@@ -197,9 +211,8 @@ export class Issue {
     const entry = table.keys.entry(record.id);
     const key = rows.leaseKey(directory, entry);
     await table.job(async (grant) => {
-      // Read anew: a change of keys may have sealed it again.
-      const own = table.open(grant, intent.key);
-      if (own === undefined || rows.decodeIntent(own.payload).undoing) {
+      const own = this.#unmarked(grant, intent);
+      if (own === undefined) {
         throw new Fault('database.unreachable', 'the credential took too long to make, and is being ended again');
       }
       const { puts, expect } = table.entering(grant, record.id);
@@ -210,17 +223,30 @@ export class Issue {
       );
       expect.push(
         { table: 'lease', key, is: 'absent' },
-        { table: 'lease', key: intent.key, is: own.row },
+        { table: 'lease', key: intent.key, is: own },
         mountExpectation(mount),
         ...holderExpectation(holder),
       );
       if (holder.id !== '') puts.push(tokenPut(parts, grant, holder.id, directory, entry));
       if (spare !== undefined) {
-        puts.push(barrier.seal(grant, 'lease', spare.key, rows.encodeIntent(spare.record)));
+        const put = barrier.seal(grant, 'lease', spare.key, spare.payload);
+        spare.row = put.value;
+        puts.push(put);
         expect.push({ table: 'lease', key: spare.key, is: 'absent' });
       }
       await steps.durable('issue.lease', { puts, expect });
     });
+  }
+
+  /** The row of an intent that a lease may come of; undefined: it is being undone. */
+  #unmarked(grant: number, { key, row }: Intent): Uint8Array | undefined {
+    const { parts, table } = this.#own;
+    const now = parts.barrier.store.get('lease', key);
+    if (now === undefined || row === undefined) return undefined;
+    if (Buffer.compare(now, row) === 0) return row;
+    // Marked, or sealed again by a change of keys.
+    const opened = table.open(grant, key);
+    return opened === undefined || rows.decodeIntent(opened.payload).undoing ? undefined : opened.row;
   }
 
   /** The lease could not be written: the credential ends before anybody has it. What fails here the intent remembers. */

@@ -13,6 +13,8 @@ export interface Holder {
   readonly id: string;
   /** Its row, expected unchanged by the commit that writes the lease; undefined where `id` is ''. */
   readonly row: Uint8Array | undefined;
+  /** Lease time in ms at which the token of that row is over; 0: never. */
+  readonly overMs: number;
   /** Lease time in ms at which a batch token ends, and no lease of it lives; 0: none. */
   readonly endMs: number;
 }
@@ -30,8 +32,8 @@ export interface LeaseParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly tell: (note: AuditNote) => void;
-  /** @throws Fault `token.invalid` it is gone, over, or being revoked */
-  readonly holder: (token: TokenInfo) => Promise<Holder>;
+  /** @param known  as it was before. @throws Fault `token.invalid` it is gone, over, or being revoked */
+  readonly holder: (token: TokenInfo, known?: Holder) => Promise<Holder>;
   readonly mount: (id: string) => Promise<LeaseMount | undefined>;
   /** Live ones. */
   readonly mounts: () => readonly LeaseMount['info'][];

@@ -22,6 +22,15 @@ export interface MadeToken {
   readonly token: TokenRecord;
 }
 
+/** The row that a lease of a token depends on. */
+export interface TokenHolder {
+  /** In hex; '': none. */
+  readonly id: string;
+  readonly row: Uint8Array | undefined;
+  /** Lease time in ms at which the token of that row is over; 0: never. */
+  readonly overMs: number;
+}
+
 export interface FoundToken {
   readonly id: string;
   readonly token: TokenRecord;
@@ -168,15 +177,22 @@ export class Tokens {
   /**
    * The row that a lease of a token depends on: its own, or a batch token's parent's.
    *
+   * @param known  as it was found before: the same row is not opened again
    * @throws Fault `token.invalid` it is gone, over or being revoked
    */
-  async holder(token: TokenInfo): Promise<{ readonly id: string; readonly row: Uint8Array | undefined }> {
+  async holder(token: TokenInfo, known?: TokenHolder): Promise<TokenHolder> {
     const id = token.type === 'batch' ? (token.parentId ?? '') : token.id;
-    if (token.type === 'batch' && token.expireMs <= this.#barrier.lease.nowMs()) throw gone();
-    if (id === '') return { id, row: undefined };
+    const nowMs = this.#barrier.lease.nowMs();
+    if (token.type === 'batch' && token.expireMs <= nowMs) throw gone();
+    if (id === '') return { id, row: undefined, overMs: 0 };
+    if (known?.id === id && known.row !== undefined) {
+      const row = this.#barrier.store.get('token', bytesOf(id));
+      const isOver = known.overMs > 0 && known.overMs <= nowMs;
+      if (!isOver && row !== undefined && Buffer.compare(row, known.row) === 0) return known;
+    }
     const found = await this.#barrier.job('revocation', undefined, (grant) => this.byId(grant, id));
     if (found === undefined) throw gone();
-    return { id, row: found.opened.row };
+    return { id, row: found.opened.row, overMs: found.token.expiresMs };
   }
 
   // ------------------------------------------------------------------------------------------ changing

@@ -35,28 +35,24 @@ export function checkTemplate(parts: Parts, adapter: DatabaseAdapter, source: st
   );
 }
 
+/** All that a name is made of but chance and time: where it is the same, so are the names but for those. */
+export interface NameSources {
+  readonly plugin: string;
+  /** '' the adapter's own. */
+  readonly template: string;
+  readonly displayName: string;
+  readonly roleName: string;
+  readonly boxId: string;
+}
+
 /** @throws Fault `engine.failed` a template whose names have too little chance in them: it was checked when it was written */
-export function newName(
-  parts: Parts,
-  adapter: DatabaseAdapter,
-  record: ConnectionRecord,
-  names: { readonly displayName: string; readonly roleName: string },
-): string {
-  const template = templateOf(adapter, record.usernameTemplate);
+export function newName(parts: Parts, adapter: DatabaseAdapter, sources: NameSources): string {
+  const template = templateOf(adapter, sources.template);
   for (let draw = 0; draw < DRAWS_MAX; draw++) {
-    const { name, bits } = template.render({ ...drawn(parts), ...names, boxId: boxIdOf(parts.barrier) });
+    const { name, bits } = template.render({ ...drawn(parts), ...sources });
     if (bits >= NAME_BITS_MIN) return name;
   }
   throw new Fault('engine.failed', `the username template gives names with fewer than ${NAME_BITS_MIN} random bits`);
-}
-
-/** All that a name is made of but chance and time: where it is the same, so are the names but for those. */
-export function nameSources(
-  parts: Pick<DatabaseParts, 'barrier'>,
-  { plugin, usernameTemplate }: Pick<ConnectionRecord, 'plugin' | 'usernameTemplate'>,
-  { displayName, roleName }: { readonly displayName: string; readonly roleName: string },
-): readonly string[] {
-  return [plugin, usernameTemplate, displayName, roleName, boxIdOf(parts.barrier)];
 }
 
 /** What all names of this box on that server begin with. */

@@ -6,8 +6,8 @@ import type { ValueMap } from '../../ports/value.ts';
 import { nameOf, undoOf } from './backend.ts';
 import type { Connections } from './connections.ts';
 import { checkTaken, makeCredential, parseCredential, shownSettings } from './credentials.ts';
-import { nameSources, newName } from './naming.ts';
-import { type DatabaseParts, GRACE_MS } from './parts.ts';
+import { type NameSources, newName } from './naming.ts';
+import { boxIdOf, type DatabaseParts, GRACE_MS } from './parts.ts';
 import {
   allows,
   type ConnectionRecord,
@@ -121,7 +121,10 @@ export class RoleOperations {
     const { record, database } = await this.#roots.connect(mount, view, role.database, configured);
     const adapter = this.#connections.adapter(record.plugin);
     this.#check(record, role);
-    const names = { displayName: token?.displayName ?? '', roleName: name };
+    const sources: NameSources = {
+      ...{ plugin: record.plugin, template: record.usernameTemplate, boxId: boxIdOf(this.#parts.barrier) },
+      ...{ displayName: token?.displayName ?? '', roleName: name },
+    };
     const wish = { config: role.credential, passwordPolicy: record.passwordPolicy };
     // A password is made, and its hash begun, while the intent is written; a certificate waits to hear how long it is good.
     const early =
@@ -136,10 +139,10 @@ export class RoleOperations {
         maxTtl: role.maxTtl,
         renewable: true,
         backend: role.database,
-        like: JSON.stringify([nameSources(this.#parts, record, names), role.revocation, role.renewal]),
+        like: JSON.stringify([sources, role.revocation, role.renewal]),
         undo: () =>
           undoOf({
-            name: newName(this.#parts, adapter, record, names),
+            name: newName(this.#parts, adapter, sources),
             revocation: role.revocation,
             renewal: role.renewal,
           }),

@@ -137,6 +137,17 @@ describe('while a credential is made', () => {
     expect([box.rows('L'), box.rows('T'), box.rows('I')]).toEqual([0, 0, 0]);
   });
 
+  test('its token ends by its own time: it is ended', async () => {
+    const { auth } = await box.ok('write', 'auth/token/create', { policies: ['root'], ttl: '2s' });
+    box.server.after = (call) => {
+      if (call === 'create') box.skip(2001);
+    };
+    const outbound = await box.send('read', 'fake/creds/r', { ttl: 600 }, auth?.clientToken ?? '');
+    expect(refusal(outbound)[0]).toBe(403);
+    await box.until(() => box.server.names().length === 0, 1000);
+    expect(await box.settled(TIMEOUT_MS)).toEqual([]);
+  });
+
   test('its token is renewed in that moment: the lease is written all the same', async () => {
     const { auth } = await box.ok('write', 'auth/token/create', { policies: ['root'], ttl: '1h' });
     const token = auth?.clientToken ?? '';
