@@ -2,9 +2,10 @@
  * How many logins a second are made and ended, beside the bare driver doing the same statements on connections that are open;
  * and what the box's other work feels of it.
  *
- * Expected: the server decides. The box adds two commits of its own (the intent, the lease), two audit leaves and a password's
- * verifier to each login; sixteen in flight share commits and hide them. Ended are many at once: one call drops up to a
- * hundred, one commit queues or deletes them.
+ * Expected: the server decides. The box adds one commit (the lease, with the intent of the next login), two audit leaves and a
+ * password's verifier to each login: three syncs in a row that one caller waits for, beside the server's one. Sixteen in flight
+ * wait for each other's and share them. So with one in flight the same driver stands beside it that syncs as often and does
+ * nothing else. Ended are many at once: one call drops up to a hundred, one commit queues or deletes them.
  *
  * Issuing is compared like for like: where the box sends a verifier, the driver makes and sends one too. Both sides run warm
  * before the first round. A round is one short turn of each, next to each other in time, and the ratio is the median of the
