@@ -79,6 +79,12 @@ const rotateRole = (role: string): ((box: OperationBox) => Promise<Outcome>) => 
   };
 };
 
+/** A secret that a case before left pending would be tried again, and no new one written. */
+async function settled(box: OperationBox): Promise<Outcome> {
+  for (const role of ['s', 'scheduled']) await box.ok('write', `db/rotate-role/${role}`);
+  return {};
+}
+
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
   issue: { run: (box) => issued(box) },
   'issue from the reserve': { reserve: true, prepare: (box) => issued(box, 2), run: (box) => issued(box) },
@@ -198,8 +204,9 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
       return {};
     },
   },
-  'rotate a static role': { run: rotateRole('s') },
+  'rotate a static role': { prepare: settled, run: rotateRole('s') },
   'rotate a static role that is due': {
+    prepare: settled,
     run: async (box) => {
       const rotated = box.interference.next('static.adopt after');
       box.skip(2 * HOUR_MS);
@@ -209,6 +216,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   'rotate a static role again after a failure': {
     prepare: async (box) => {
+      await settled(box);
       box.interference.once('static.change before', away);
       await refused(box.send('write', 'db/rotate-role/s'));
       return {};
@@ -216,8 +224,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     run: rotateRole('s'),
   },
   'fail to rotate a static role': {
-    // What a case before it left pending would be tried again, and no new secret written.
-    prepare: rotateRole('s'),
+    prepare: settled,
     run: async (box) => {
       box.interference.once('static.change after', away);
       await refused(box.send('write', 'db/rotate-role/s'));
@@ -225,6 +232,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     },
   },
   'come too late for the window of a schedule': {
+    prepare: settled,
     run: async (box) => {
       // Two hours behind the next midnight: the window is one.
       const now = box.services.barrier.lease.nowMs();

@@ -130,20 +130,17 @@ class LeaseBox implements OperationBox {
   /** Each operation begins as the first of its kind, and without reserve where it says nothing else. */
   async #prepare(name: string): Promise<Outcome> {
     const operation = OPERATIONS[name];
-    await this.#alone();
+    this.skip(AGAIN_MS + 1);
+    await this.#emptyReserve();
     this.#prepared = (await operation?.prepare?.(this)) ?? {};
-    if (operation?.reserve !== true) await this.#alone();
+    if (operation?.reserve !== true) await this.#emptyReserve();
     this.interference.points.length = 0;
     return this.#prepared;
   }
 
-  /** Nothing is expected again, and nothing is in reserve. */
-  async #alone(): Promise<void> {
-    this.skip(AGAIN_MS + 1);
-    if ((await this.#unmarked()) > 0) await this.#giveUpReserve();
-  }
-
-  async #giveUpReserve(): Promise<void> {
+  /** Time moves on only where something is in reserve: what else waits for it would go on too. */
+  async #emptyReserve(): Promise<void> {
+    if ((await this.#unmarked()) === 0) return;
     this.skip(KEPT_MS + 1);
     await this.services.leases.sweep();
   }
@@ -196,7 +193,7 @@ class LeaseBox implements OperationBox {
       const isLeft = this.interference.calls === 0 && times.length > 0 && times.every((time) => time === 0);
       left = isLeft ? left + 1 : 0;
       if (left > LOOKS_MAX) {
-        await this.#giveUpReserve();
+        await this.#emptyReserve();
         left = 0;
       }
       if (times.length > 0 && idle > 3) {
