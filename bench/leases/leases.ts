@@ -5,7 +5,8 @@
  * Expected: the server decides. The box adds one commit (the lease, with the intent of the next login), two audit leaves and a
  * password's verifier to each login: three syncs in a row that one caller waits for, beside the server's one. Sixteen in flight
  * wait for each other's and share them. So with one in flight the same driver stands beside it that syncs as often and does
- * nothing else. Ended are many at once: one call drops up to a hundred, one commit queues or deletes them.
+ * nothing else. Ended are many at once: one call drops up to a hundred, a commit queues or
+ * deletes some fifty.
  *
  * Issuing is compared like for like: where the box sends a verifier, the driver makes and sends one too. Both sides run warm
  * before the first round. A round is one short turn of each, next to each other in time, and the ratio is the median of the

@@ -7,7 +7,7 @@ import { backoffMs, type Calls, sentenceOf } from './calls.ts';
 import type { Backends, LeaseParts } from './parts.ts';
 import * as rows from './row.ts';
 import type { Steps } from './steps.ts';
-import type { FoundLease, LeaseTable } from './table.ts';
+import { type FoundLease, type LeaseTable, turns } from './table.ts';
 
 /** Credentials of one call at most, whatever the backend takes: their rows go in one commit. */
 export const BATCH_MAX = 256;
@@ -101,29 +101,38 @@ export class Ending {
   }
 
   async #read(keys: readonly Uint8Array[]): Promise<{ readonly found: Queued[]; readonly stale: Uint8Array[] }> {
-    return await this.#table.job((grant) => {
-      const found: Queued[] = [];
-      const stale: Uint8Array[] = [];
-      for (const key of keys) {
-        const opened = this.#table.open(grant, key);
-        if (opened === undefined) continue;
-        const parsed = rows.parseQueueKey(key);
-        const queued = rows.decodeQueued(opened.payload);
-        if (rows.isIntent(parsed)) {
-          const intent = this.#table.open(grant, rows.intentKey(parsed.entry));
-          if (intent === undefined) stale.push(key);
-          else {
-            const record = rows.decodeIntent(intent.payload);
-            found.push({ key, parsed, queued, intent: record, undo: { id: record.id, undo: record.undo } });
-          }
-          continue;
+    const found: Queued[] = [];
+    const stale: Uint8Array[] = [];
+    let isFirst = true;
+    for (const some of turns(keys)) {
+      if (!isFirst) await this.#parts.clock.sleep(0);
+      isFirst = false;
+      await this.#table.job((grant) => {
+        for (const key of some) {
+          const item = this.#readOne(grant, key);
+          if (item === 'stale') stale.push(key);
+          else if (item !== undefined) found.push(item);
         }
-        const lease = this.#table.at(grant, parsed.directory, parsed.entry);
-        if (lease === undefined) stale.push(key);
-        else found.push({ key, parsed, queued, lease, undo: { id: lease.record.id, undo: lease.record.undo } });
-      }
-      return { found, stale };
-    });
+      });
+    }
+    return { found, stale };
+  }
+
+  /** @returns undefined: it is not queued any more; `stale`: what is queued is there no more */
+  #readOne(grant: number, key: Uint8Array): Queued | 'stale' | undefined {
+    const opened = this.#table.open(grant, key);
+    if (opened === undefined) return undefined;
+    const parsed = rows.parseQueueKey(key);
+    const queued = rows.decodeQueued(opened.payload);
+    if (rows.isIntent(parsed)) {
+      const own = this.#table.open(grant, rows.intentKey(parsed.entry));
+      if (own === undefined) return 'stale';
+      const intent = rows.decodeIntent(own.payload);
+      return { key, parsed, queued, intent, undo: { id: intent.id, undo: intent.undo } };
+    }
+    const lease = this.#table.at(grant, parsed.directory, parsed.entry);
+    if (lease === undefined) return 'stale';
+    return { key, parsed, queued, lease, undo: { id: lease.record.id, undo: lease.record.undo } };
   }
 
   async #endLeases(found: readonly Queued[], backend: LeaseBackend, call: Call): Promise<readonly Failure[]> {
@@ -158,8 +167,12 @@ export class Ending {
     });
   }
 
+  /** A commit a part: what a crash leaves of the rest is queued, and found to be gone. */
   async #delete(items: readonly Queued[], forced?: string): Promise<void> {
-    if (items.length === 0) return;
+    for (const some of turns(items)) await this.#deleteSome(some, forced);
+  }
+
+  async #deleteSome(items: readonly Queued[], forced?: string): Promise<void> {
     for (const { lease, queued } of items) {
       if (lease === undefined) continue;
       const { id, mount } = lease.record;

@@ -10,7 +10,7 @@ import type { LeaseParts } from './parts.ts';
 import * as rows from './row.ts';
 import type { Spares } from './spares.ts';
 import type { Steps } from './steps.ts';
-import { type FoundLease, type LeaseTable, WALK_ROWS } from './table.ts';
+import { type FoundLease, type LeaseTable, turns, WALK_ROWS } from './table.ts';
 
 /** How long a caller waits until what it revoked is gone; it goes on without it. */
 const SYNC_MS = 25_000;
@@ -44,9 +44,11 @@ export class Revoking {
   }
 
   async #mark(leases: readonly FoundLease[], reason: string, force = false): Promise<void> {
-    if (leases.length === 0) return;
-    const lanes = await retry(() => this.#table.job((grant) => this.#markOnce(grant, leases, reason, force)));
-    for (const lane of lanes.values()) this.#lanes.wake(lane);
+    // A commit a part: while the disk is waited for, others have their turn.
+    for (const some of turns(leases)) {
+      const lanes = await retry(() => this.#table.job((grant) => this.#markOnce(grant, some, reason, force)));
+      for (const lane of lanes.values()) this.#lanes.wake(lane);
+    }
   }
 
   async #markOnce(
@@ -223,6 +225,10 @@ export class Revoking {
 
   /** Leases whose time is over: they are queued, and the queues end them. For the expiry runner. */
   async due(dues: readonly Due[]): Promise<void> {
+    for (const some of turns(dues)) await this.#dueOf(some);
+  }
+
+  async #dueOf(dues: readonly Due[]): Promise<void> {
     const { barrier } = this.#parts;
     const { leases, stale } = await this.#table.job((grant) => {
       const leases: FoundLease[] = [];

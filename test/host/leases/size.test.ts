@@ -2,6 +2,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { TURN_ROWS } from '../../../host/leases/table.ts';
 import { bulk } from './bulk.ts';
 import { type LeaseBox, leaseBox, pause } from './rig.ts';
 
@@ -105,4 +106,34 @@ test('a prefix of 2,500 leases ends', { timeout: LONG_MS }, async () => {
   // Several a call: no backend is asked for one after the other.
   const ends = box.server.calls.filter(({ call }) => call === 'end');
   expect(ends.length).toBeLessThan(count / 20);
+});
+
+test('leases that end at the same moment let others have their turn in between', async () => {
+  await bulk(box, { count: 1000, role: 'same', ttlMs: () => 5000 });
+  const { core } = box.services.barrier;
+  const open = core.openTable.bind(core);
+  let inTurn = 0;
+  let most = 0;
+  let all = 0;
+  core.openTable = (...row) => {
+    all++;
+    most = Math.max(most, ++inTurn);
+    return open(...row);
+  };
+  let going = true;
+  const turn = (): void => {
+    inTurn = 0;
+    if (going) setImmediate(turn);
+  };
+  turn();
+  try {
+    box.skip(5001);
+    await box.until(() => box.server.logins.size === 0 && box.rows('L') === 0);
+  } finally {
+    going = false;
+    core.openTable = open;
+  }
+  expect(all).toBeGreaterThanOrEqual(3000);
+  // Due, marked and read again: three rows a lease; a part that is due may meet one that is ended.
+  expect(most).toBeLessThanOrEqual(6 * TURN_ROWS);
 });
