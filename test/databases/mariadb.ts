@@ -47,6 +47,8 @@ export async function startMariaDb(options: ServerOptions): Promise<DatabaseServ
   account.write(join(folder, 'setup.sql'), `${SETUP.join(';\n')};\n`);
   account.run('/usr/bin/mariadb-install-db', [
     ...['--no-defaults', `--datadir=${data}`, '--auth-root-authentication-method=normal', '--skip-test-db'],
+    // A server that starts clears temporary tables out of its folder, and would clear those of this one too.
+    `--tmpdir=${folder}`,
     ...SMALL.slice(0, 2),
   ]);
 
