@@ -134,6 +134,6 @@ test('leases that end at the same moment let others have their turn in between',
     core.openTable = open;
   }
   expect(all).toBeGreaterThanOrEqual(3000);
-  // Due, marked and read again: three rows a lease; a part that is due may meet one that is ended.
-  expect(most).toBeLessThanOrEqual(6 * TURN_ROWS);
+  // Due, marked and read again: three rows a lease. What is due and what two calls have ended may meet in one turn.
+  expect(most).toBeLessThanOrEqual(10 * TURN_ROWS);
 });
