@@ -93,19 +93,12 @@ export interface NewMount {
   readonly config: ValueMap;
 }
 
-export interface StoredMount {
-  readonly row: Uint8Array;
-  readonly mount: MountRecord;
-}
-
 export class Mounts {
   readonly #barrier: Barrier;
   readonly #random: Random;
   readonly #types: ReadonlyMap<string, MountableType>;
   readonly #leave: Leave;
   #byId = new Map<string, MountRecord>();
-  /** Rows as they were opened last: the same bytes say the same. One for each mount at most. */
-  readonly #opened = new Map<string, StoredMount>();
 
   constructor(barrier: Barrier, random: Random, types: readonly MountableType[], leave: Leave = async () => true) {
     this.#barrier = barrier;
@@ -128,7 +121,6 @@ export class Mounts {
       }),
     );
     this.#byId = loaded;
-    this.#opened.clear();
   }
 
   /** Finishes removals that were under way; after the log runs. */
@@ -139,17 +131,11 @@ export class Mounts {
   }
 
   /** A mount as its row stands now, being removed or not. */
-  async stored(id: string): Promise<StoredMount | undefined> {
-    const key = Buffer.from(id, 'hex');
-    const row = this.#barrier.store.get('mount', key);
-    const known = this.#opened.get(id);
-    if (row !== undefined && known !== undefined && Buffer.compare(row, known.row) === 0) return known;
-    this.#opened.delete(id);
-    const opened = await this.#barrier.job('boot', undefined, (grant) => this.#barrier.open(grant, 'mount', key));
-    if (opened === undefined) return undefined;
-    const stored = { row: opened.row, mount: decodeMount(opened.payload) };
-    this.#opened.set(id, stored);
-    return stored;
+  async stored(id: string): Promise<{ readonly row: Uint8Array; readonly mount: MountRecord } | undefined> {
+    const opened = await this.#barrier.job('boot', undefined, (grant) =>
+      this.#barrier.open(grant, 'mount', Buffer.from(id, 'hex')),
+    );
+    return opened === undefined ? undefined : { row: opened.row, mount: decodeMount(opened.payload) };
   }
 
   byId(id: string): MountRecord | undefined {
