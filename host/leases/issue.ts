@@ -113,9 +113,10 @@ export class Issue {
       ...{ id, mount: mount.id, backend: wanted.backend, undo, issueMs, expireMs, ttl },
       ...{ maxTtl: wanted.maxTtl, endMs, renewable: wanted.renewable, lastRenewalMs: 0, token: holder.id },
     };
-    // In vain where the lease is not written: then it is as if it had not been drawn.
-    const spare = next ? this.#drawn(wanted, parts.barrier.lease.nowMs() + KEPT_MS) : undefined;
+    let spare: Intent | undefined;
     try {
+      // In vain where the lease is not written: then it is as if it had not been drawn.
+      if (next) spare = this.#drawn(wanted, parts.barrier.lease.nowMs() + KEPT_MS);
       await retry(() => this.#write({ token, holder, intent, record, spare }), ATTEMPTS_MAX);
     } catch (thrown) {
       await this.#end(wanted, intent);

@@ -120,14 +120,8 @@ export class Leases implements LeasesPort {
     this.#sweep = undefined;
     this.halt();
     await this.#sweeping;
-    try {
-      await this.#spares.close();
-    } catch (thrown) {
-      // A disk that takes no writes: the next process undoes them.
-      if (!isFault(thrown)) throw thrown;
-    } finally {
-      await this.#lanes.stop();
-    }
+    await this.#spares.close();
+    await this.#lanes.stop();
   }
 
   #again(): void {

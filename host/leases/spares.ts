@@ -5,6 +5,7 @@
  * On disk it is an intent like any other: a process that dies with it leaves it to the next one, which asks the backend and
  * finds nothing. In this process nothing was asked of a backend under it, so one that nobody came for is just deleted.
  */
+import { isFault } from '../fault.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Intent } from './issue.ts';
 import type { Steps } from './steps.ts';
@@ -87,21 +88,25 @@ export class Spares {
     await this.#drop(() => true);
   }
 
-  /** One after the other: whoever returns from here finds none of his kind on the disk. */
+  /** One after the other: whoever returns from here finds none that is still being deleted. */
   #drop(which: (spare: Spare) => boolean): Promise<void> {
     const own = this.#dropping.catch(() => undefined).then(() => this.#delete(which));
     this.#dropping = own;
     return own;
   }
 
-  /** @throws Fault of the store or the log: they are left to their deadlines */
+  /** What the store or the log does not take now is left to its deadline. */
   async #delete(which: (spare: Spare) => boolean): Promise<void> {
     const deleted = this.#spares.filter(which);
     if (deleted.length === 0) return;
     // Out of reach first: what is being deleted is given to nobody.
     this.#spares = this.#spares.filter((spare) => !which(spare));
-    await this.#steps.durable('issue.unused', {
-      puts: deleted.map(({ intent }) => ({ table: 'lease', key: intent.key })),
-    });
+    try {
+      await this.#steps.durable('issue.unused', {
+        puts: deleted.map(({ intent }) => ({ table: 'lease', key: intent.key })),
+      });
+    } catch (thrown) {
+      if (!isFault(thrown)) throw thrown;
+    }
   }
 }

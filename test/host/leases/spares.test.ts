@@ -1,5 +1,6 @@
 /** Intents in reserve: a credential like the one before costs one commit, and nobody but this box hears of what is not used. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Fault } from '../../../host/fault.ts';
 import { KEPT_MS } from '../../../host/leases/spares.ts';
 import type { Step, StepHook } from '../../../host/leases/steps.ts';
 import { type LeaseBox, leaseBox, TIMEOUT_MS } from './rig.ts';
@@ -165,14 +166,26 @@ describe('one in reserve', () => {
   test('a disk that does not take its deletion leaves it to its deadline', async () => {
     box.skip(KEPT_MS + 1);
     at = (step) => {
-      if (step === 'issue.unused') throw new Error('the disk is gone');
+      if (step === 'issue.unused') throw new Fault('store.full', 'the disk is full');
     };
-    await box.services.leases.sweep().catch(() => undefined);
+    // Nothing else that a sweep does waits for it.
+    await box.services.leases.sweep();
     at = () => {};
     expect(box.rows('I')).toBe(1);
     box.skip(KEPT_MS + 3 * TIMEOUT_MS);
     expect(await box.settled(TIMEOUT_MS)).toEqual([]);
     expect(box.server.logins.size).toBe(2);
+  });
+
+  test('whose successor cannot be drawn ends its login before the answer', async () => {
+    Object.defineProperty(box.server, 'count', {
+      get: () => {
+        throw new Fault('engine.failed', 'no name can be drawn');
+      },
+    });
+    expect(await box.send('read', 'fake/creds/r', like())).toMatchObject({ kind: 'error' });
+    expect(box.server.logins.size).toBe(2);
+    expect([box.rows('L') > 0, box.rows('I'), box.rows('Q')]).toEqual([true, 0, 0]);
   });
 
   test.each(['issue.create', 'issue.lease'] as const)('in use, and a power cut after %s', async (step) => {
