@@ -244,7 +244,7 @@ async function serve(args: readonly string[], environment: Environment): Promise
         adapters: [postgresql(own), mariadb(own), mysql(own)],
         schedules: cronSchedules,
         check: networkCheck(config['databases.networks']),
-        password: (policy) => own.passwords.generate(policy),
+        passwords: (policy) => own.passwords.source(policy),
         certificate: certificateMaker({
           wallMs: () => own.clock.wallMs(),
           date: dateOf,

@@ -13,7 +13,7 @@ import type { Expectation, Put } from '../ports/store.ts';
 import type { Calls } from './calls.ts';
 import type { Holder, LeaseMount, LeaseParts } from './parts.ts';
 import * as rows from './row.ts';
-import { KEPT_MS, type Spares } from './spares.ts';
+import { KEPT_MS, type Spare, type Spares } from './spares.ts';
 import type { Steps } from './steps.ts';
 import type { LeaseTable } from './table.ts';
 
@@ -57,16 +57,19 @@ interface Writing {
   readonly spare: Intent | undefined;
 }
 
+/** All that is asked but the making itself. */
+type Wanted = Omit<NewLease<unknown>, 'create'>;
+
 /** Seconds that a new lease lives, and its own maximum. */
-function ttlOf(wanted: NewLease<unknown>, limits: { readonly defaultTtl: number; readonly maxTtl: number }): number {
+function ttlOf(wanted: Wanted, limits: { readonly defaultTtl: number; readonly maxTtl: number }): number {
   const most = wanted.maxTtl > 0 ? Math.min(wanted.maxTtl, limits.maxTtl) : limits.maxTtl;
   return Math.min(wanted.ttl > 0 ? wanted.ttl : limits.defaultTtl, most);
 }
 
-const pathOf = ({ context }: NewLease<unknown>): string => context.path.replace(/\/+$/, '');
+const pathOf = ({ context }: Wanted): string => context.path.replace(/\/+$/, '');
 
 /** What may stand for each other; undefined: each is alone. */
-function kindOf(wanted: NewLease<unknown>): string | undefined {
+function kindOf(wanted: Wanted): string | undefined {
   const { like, backend, context } = wanted;
   return like === undefined ? undefined : JSON.stringify([context.mount.id, pathOf(wanted), backend, like]);
 }
@@ -90,7 +93,7 @@ export class Issue {
     this.#own = own;
   }
 
-  async issue<T>(wanted: NewLease<T>): Promise<MadeLease<T>> {
+  async issue<T, P extends Disposable>(wanted: NewLease<T, P>): Promise<MadeLease<T>> {
     const { parts, calls, spares } = this.#own;
     const { context } = wanted;
     refuseWhileHeld(parts);
@@ -105,30 +108,55 @@ export class Issue {
     const kind = kindOf(wanted);
     const next = kind !== undefined && spares.expects(kind);
     const kept = kind === undefined ? undefined : spares.take(kind, issueMs + DEADLINE_FACTOR * calls.timeoutMs);
-    const intent = kept ?? (await this.#written(wanted, issueMs));
+    // Of one kind, so of one engine and of its own type.
+    using prepared = (kept?.prepared as P | undefined) ?? wanted.prepare?.();
+    const intent = kept?.intent ?? (await this.#written(wanted, issueMs));
     const { id, undo } = intent.record;
-    const making = { id, undo, expireWallMs: parts.barrier.lease.wallOf(expireMs), leftMs: this.#left() };
-    const made = await this.#create(wanted, intent, making);
+    const expireWallMs = parts.barrier.lease.wallOf(expireMs);
+    const creating = this.#create(wanted, intent, { id, undo, prepared, expireWallMs, leftMs: this.#left() });
     const record: rows.LeaseRecord = {
       ...{ id, mount: mount.id, backend: wanted.backend, undo, issueMs, expireMs, ttl },
       ...{ maxTtl: wanted.maxTtl, endMs, renewable: wanted.renewable, lastRenewalMs: 0, token: holder.id },
     };
-    let spare: Intent | undefined;
+    const durationSeconds = Math.floor((expireMs - issueMs) / 1000);
+    const lease = { id, renewable: wanted.renewable, durationSeconds };
+    // Drawn while the log and the server are at work.
+    const ahead = next ? this.#ahead(wanted) : undefined;
     try {
-      // In vain where the lease is not written: then it is as if it had not been drawn.
-      if (next) spare = this.#drawn(wanted, parts.barrier.lease.nowMs() + KEPT_MS);
-      await retry(() => this.#write({ token, holder, intent, record, spare }), ATTEMPTS_MAX);
+      const [made, spare] = await Promise.all([creating, ahead]);
+      await this.#record(wanted, { token, holder, intent, record, spare: spare?.intent });
+      if (kind !== undefined && spare !== undefined) spares.keep(kind, spare);
+      return { lease, made };
     } catch (thrown) {
-      await this.#end(wanted, intent);
+      // In vain: then it is as if it had not been drawn.
+      (await ahead)?.prepared?.[Symbol.dispose]();
       throw thrown;
     }
-    if (kind !== undefined && spare !== undefined) spares.keep(kind, spare);
-    const durationSeconds = Math.floor((expireMs - issueMs) / 1000);
-    return { lease: { id, renewable: wanted.renewable, durationSeconds }, made };
+  }
+
+  /** For the next credential; undefined where none can be drawn: its own request says why. */
+  async #ahead(wanted: Wanted): Promise<Spare | undefined> {
+    try {
+      const intent = this.#drawn(wanted, this.#own.parts.barrier.lease.nowMs() + KEPT_MS);
+      return { intent, prepared: wanted.prepare?.() };
+    } catch (thrown) {
+      if (isFault(thrown)) return undefined;
+      throw thrown;
+    }
+  }
+
+  /** The lease, durable; else the credential ends before anybody has it. */
+  async #record(wanted: Wanted, writing: Writing): Promise<void> {
+    try {
+      await retry(() => this.#write(writing), ATTEMPTS_MAX);
+    } catch (thrown) {
+      await this.#end(wanted, writing.intent);
+      throw thrown;
+    }
   }
 
   /** @param nowMs  lease time at which the making begins, at the latest. @throws Fault `input.too-large` */
-  #drawn(wanted: NewLease<unknown>, nowMs: number): Intent {
+  #drawn(wanted: Wanted, nowMs: number): Intent {
     const { parts, table, calls, incarnation } = this.#own;
     const { mount } = wanted.context;
     const undo = wanted.undo();
@@ -144,7 +172,7 @@ export class Issue {
   }
 
   /** An intent, durable. */
-  async #written(wanted: NewLease<unknown>, nowMs: number): Promise<Intent> {
+  async #written(wanted: Wanted, nowMs: number): Promise<Intent> {
     const { parts, table, steps } = this.#own;
     const intent = this.#drawn(wanted, nowMs);
     const { key, record, payload } = intent;
@@ -179,7 +207,7 @@ export class Issue {
     };
   }
 
-  async #create<T>(wanted: NewLease<T>, intent: Intent, making: Making): Promise<T> {
+  async #create<T, P extends Disposable>(wanted: NewLease<T, P>, intent: Intent, making: Making<P>): Promise<T> {
     const { steps, calls } = this.#own;
     try {
       return await steps.outside('issue.create', () =>
@@ -251,7 +279,7 @@ export class Issue {
   }
 
   /** The lease could not be written: the credential ends before anybody has it. What fails here the intent remembers. */
-  async #end(wanted: NewLease<unknown>, { record }: Intent): Promise<void> {
+  async #end(wanted: Wanted, { record }: Intent): Promise<void> {
     const { parts, table, steps, calls, backendOf } = this.#own;
     const items: Undo[] = [{ id: record.id, undo: record.undo }];
     try {

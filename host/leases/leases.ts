@@ -146,7 +146,7 @@ export class Leases implements LeasesPort {
 
   // ------------------------------------------------------------------------------------------ one lease
 
-  issue<T>(wanted: NewLease<T>): Promise<MadeLease<T>> {
+  issue<T, P extends Disposable>(wanted: NewLease<T, P>): Promise<MadeLease<T>> {
     return this.#issue.issue(wanted);
   }
 

@@ -1,6 +1,7 @@
 /**
  * Intents in reserve. Where credentials of one kind are asked for one after the other, the commit of a lease writes the
- * intent of the next one too: whoever asks next finds it durable, and a credential costs one commit instead of two.
+ * intent of the next one too: whoever asks next finds it durable, and a credential costs one commit instead of two. With it
+ * waits, in memory alone, what the engine could prepare of the credential: a password whose hash is made.
  *
  * On disk it is an intent like any other: a process that dies with it leaves it to the next one, which asks the backend and
  * finds nothing. In this process nothing was asked of a backend under it, so one that nobody came for is just deleted.
@@ -19,9 +20,14 @@ const COUNT_MAX = 64;
 /** Kinds whose last issue is remembered. */
 const KINDS_MAX = 256;
 
-interface Spare {
-  readonly kind: string;
+/** An intent, and what the engine has prepared for its credential. */
+export interface Spare {
   readonly intent: Intent;
+  readonly prepared: Disposable | undefined;
+}
+
+interface Kept extends Spare {
+  readonly kind: string;
   /** Boot time, ms. */
   readonly sinceMs: number;
 }
@@ -29,7 +35,7 @@ interface Spare {
 export class Spares {
   readonly #clock: Clock;
   readonly #steps: Steps;
-  #spares: Spare[] = [];
+  #spares: Kept[] = [];
   /** Boot time in ms at which one of the kind was last asked for; the oldest first. */
   readonly #asked = new Map<string, number>();
   #open = false;
@@ -45,13 +51,13 @@ export class Spares {
   }
 
   /**
-   * One for the caller alone, the newest.
+   * One for the caller alone, the newest. What was prepared is the caller's to dispose of.
    *
    * @param leastMs  lease time before which its deadline must not lie
    */
-  take(kind: string, leastMs: number): Intent | undefined {
+  take(kind: string, leastMs: number): Spare | undefined {
     const at = this.#spares.findLastIndex((spare) => spare.kind === kind && spare.intent.record.deadlineMs >= leastMs);
-    return at < 0 ? undefined : this.#spares.splice(at, 1)[0]?.intent;
+    return at < 0 ? undefined : this.#spares.splice(at, 1)[0];
   }
 
   /** Notes that one of the kind is asked for. @returns whether another one is likely to be, and is to be put by */
@@ -66,9 +72,11 @@ export class Spares {
     return this.#open && isSoon && this.#spares.length < COUNT_MAX;
   }
 
-  /** @param intent  durable, and nothing asked of a backend under it */
-  keep(kind: string, intent: Intent): void {
-    this.#spares.push({ kind, intent, sinceMs: this.#clock.bootMs() });
+  /** @param spare  its intent durable, and nothing asked of a backend under it */
+  keep(kind: string, { intent, prepared }: Spare): void {
+    if (this.#open) this.#spares.push({ kind, intent, prepared, sinceMs: this.#clock.bootMs() });
+    // Closed meanwhile: the intent is left to its deadline.
+    else prepared?.[Symbol.dispose]();
   }
 
   /** Deletes those that nobody came for in time. */
@@ -89,18 +97,19 @@ export class Spares {
   }
 
   /** One after the other: whoever returns from here finds none that is still being deleted. */
-  #drop(which: (spare: Spare) => boolean): Promise<void> {
+  #drop(which: (spare: Kept) => boolean): Promise<void> {
     const own = this.#dropping.catch(() => undefined).then(() => this.#delete(which));
     this.#dropping = own;
     return own;
   }
 
   /** What the store or the log does not take now is left to its deadline. */
-  async #delete(which: (spare: Spare) => boolean): Promise<void> {
+  async #delete(which: (spare: Kept) => boolean): Promise<void> {
     const deleted = this.#spares.filter(which);
     if (deleted.length === 0) return;
     // Out of reach first: what is being deleted is given to nobody.
     this.#spares = this.#spares.filter((spare) => !which(spare));
+    for (const { prepared } of deleted) prepared?.[Symbol.dispose]();
     try {
       await this.#steps.durable('issue.unused', {
         puts: deleted.map(({ intent }) => ({ table: 'lease', key: intent.key })),

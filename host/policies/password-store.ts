@@ -2,6 +2,7 @@
 import type { Barrier } from '../barrier/barrier.ts';
 import { Fault } from '../fault.ts';
 import { decodePayload, encodePayload } from '../payload.ts';
+import type { PasswordSource } from '../ports/passwords.ts';
 import type { Random } from '../ports/random.ts';
 import type { View } from '../ports/view.ts';
 import { Remembered } from '../remembered.ts';
@@ -49,19 +50,19 @@ export class PasswordPolicies {
   }
 
   /** @throws Fault `input.invalid` there is no such policy */
-  generateFrom(view: View, name: string): string {
-    const source = this.read(view, name);
-    if (source === undefined)
+  sourceFrom(view: View, name: string): PasswordSource {
+    const text = this.read(view, name);
+    if (text === undefined)
       throw new Fault('input.invalid', `policy does not exist: ${JSON.stringify(name.slice(0, 64))}`);
-    const policy = this.#parsed.get(source, () => parsePasswordPolicy(source, this.#random));
-    return generatePassword(policy, this.#random);
+    const policy = this.#parsed.get(text, () => parsePasswordPolicy(text, this.#random));
+    return { text, draw: () => generatePassword(policy, this.#random) };
   }
 
-  /** For engines, which do not see the system mount. @param name  ''; the default */
-  async generate(name: string): Promise<string> {
-    if (name === '') return generatePassword(DEFAULT_PASSWORD, this.#random);
+  /** For engines, which do not see the system mount. @param name  ''; the default. @throws Fault as `sourceFrom` */
+  async source(name: string): Promise<PasswordSource> {
+    if (name === '') return { text: '', draw: () => generatePassword(DEFAULT_PASSWORD, this.#random) };
     return await this.#barrier.job('rotation', this.#mountId, (grant) =>
-      this.generateFrom(this.#barrier.view(grant, this.#mountId), name),
+      this.sourceFrom(this.#barrier.view(grant, this.#mountId), name),
     );
   }
 }

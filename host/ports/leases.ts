@@ -7,7 +7,7 @@ import type { ValueMap } from './value.ts';
 import type { View } from './view.ts';
 
 /** What a request asks a lease for. */
-export interface NewLease<T> {
+export interface NewLease<T, P extends Disposable = Disposable> {
   readonly context: OperationContext;
   /** Seconds; 0: the mount's. Capped by mount, system and, for a batch token, its own end. */
   readonly ttl: number;
@@ -21,24 +21,31 @@ export interface NewLease<T> {
    */
   readonly undo: () => ValueMap;
   /**
-   * All that `undo` draws from but chance and time. Two requests at one path that say the same here may have each other's
-   * undos, drawn up to half a minute before; absent: this request has its own.
+   * All that `undo` and `prepare` draw from but chance and time. Two requests at one path that say the same here may have
+   * each other's, drawn up to half a minute before; absent: this request has its own.
    */
   readonly like?: string;
+  /**
+   * Makes what can be made of a credential before the server hears of it (a password, and its hash begun). May be called for
+   * the next credential too, and kept for it in memory. Disposed of when `create` has settled, or when nobody came for it.
+   */
+  readonly prepare?: () => P;
   /**
    * Makes the credential outside, in calls that each have what `leftMs` gives then and settle by it, one way or the other.
    * When it throws `database.exists` the intent is dropped and nobody is touched; any other fault leaves the intent, which
    * undoes whatever came of it.
    */
-  readonly create: (making: Making) => Promise<T>;
+  readonly create: (making: Making<P>) => Promise<T>;
 }
 
 /** One credential that is being made. */
-export interface Making {
+export interface Making<P extends Disposable = Disposable> {
   /** Of its lease. */
   readonly id: string;
   /** What was drawn for it. */
   readonly undo: ValueMap;
+  /** What `prepare` made for it; undefined where there is none. */
+  readonly prepared: P | undefined;
   /** Wall time of the lease's end, ms: what the server may be told as its own end. */
   readonly expireWallMs: number;
   /**
@@ -60,7 +67,7 @@ export interface Leases {
    * @throws Fault `token.invalid` the token is being revoked; `lease.held` the box is held or time is not believed: no
    *         dynamic credential is issued; `input.too-large` `undo` has more than 64 KiB; what `create` throws
    */
-  issue<T>(wanted: NewLease<T>): Promise<MadeLease<T>>;
+  issue<T, P extends Disposable>(wanted: NewLease<T, P>): Promise<MadeLease<T>>;
   /** The engine of a core type ends and renews what it issued. Called once a type, before the first unseal. */
   backend(coreType: string, backend: LeaseBackend): void;
 }

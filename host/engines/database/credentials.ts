@@ -2,7 +2,8 @@
 import { createPublicKey, generateKeyPair } from 'node:crypto';
 import { promisify } from 'node:util';
 import { Fault } from '../../fault.ts';
-import type { CredentialType, DatabaseAdapter, LoginCredential } from '../../ports/database.ts';
+import type { CredentialType, Database, DatabaseAdapter, LoginCredential } from '../../ports/database.ts';
+import type { PasswordSource } from '../../ports/passwords.ts';
 import type { ValueMap } from '../../ports/value.ts';
 import { Secret } from '../../secret.ts';
 import { type CertificateMaker, checkAuthority, KEY_TYPES } from './certificate.ts';
@@ -66,8 +67,8 @@ export interface MadeCredential {
 }
 
 export interface CredentialSource {
-  /** By a password policy; '' the default. */
-  readonly password: (policy: string) => Promise<string>;
+  /** By the name of a password policy; '' the default. */
+  readonly passwords: (policy: string) => Promise<PasswordSource>;
   readonly certificate: CertificateMaker;
 }
 
@@ -82,13 +83,41 @@ export interface CredentialWish {
 
 const pairOf = promisify(generateKeyPair);
 
+/** Of the role, or else of its connection. */
+export function passwordsOf(
+  source: CredentialSource,
+  { config, passwordPolicy }: Pick<CredentialWish, 'config' | 'passwordPolicy'>,
+): Promise<PasswordSource> {
+  return source.passwords(config.settings['password_policy'] ?? passwordPolicy);
+}
+
+const passwordCredential = (password: string): MadeCredential => ({
+  login: passwordLogin(password),
+  secret: password,
+  data: { password },
+});
+
+/** A password that is there before its login is asked for, its hash begun. Wiped when it is disposed of. */
+export class PreparedPassword implements Disposable {
+  readonly credential: MadeCredential;
+
+  constructor(password: string, database: Database) {
+    this.credential = passwordCredential(password);
+    database.prepare?.(this.credential.login);
+  }
+
+  [Symbol.dispose](): void {
+    const { login } = this.credential;
+    if (login.type === 'password') login.password[Symbol.dispose]();
+  }
+}
+
 /** @throws Fault `input.invalid` a policy that is not there, an authority that does not sign */
 export async function makeCredential(source: CredentialSource, wish: CredentialWish): Promise<MadeCredential> {
   const { config } = wish;
   switch (config.type) {
     case 'password': {
-      const password = await source.password(config.settings['password_policy'] ?? wish.passwordPolicy);
-      return { login: passwordLogin(password), secret: password, data: { password } };
+      return passwordCredential((await passwordsOf(source, wish)).draw());
     }
     case 'rsa_private_key': {
       const { publicKey, privateKey } = await pairOf('rsa', {

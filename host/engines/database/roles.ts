@@ -5,7 +5,14 @@ import type { Answer, Field, Operation, OperationContext } from '../../ports/eng
 import type { ValueMap } from '../../ports/value.ts';
 import { nameOf, undoOf } from './backend.ts';
 import type { Connections } from './connections.ts';
-import { checkTaken, makeCredential, parseCredential, shownSettings } from './credentials.ts';
+import {
+  checkTaken,
+  makeCredential,
+  PreparedPassword,
+  parseCredential,
+  passwordsOf,
+  shownSettings,
+} from './credentials.ts';
 import { type NameSources, newName } from './naming.ts';
 import { boxIdOf, type DatabaseParts, GRACE_MS } from './parts.ts';
 import {
@@ -126,46 +133,40 @@ export class RoleOperations {
       ...{ displayName: token?.displayName ?? '', roleName: name },
     };
     const wish = { config: role.credential, passwordPolicy: record.passwordPolicy };
-    // A password is made, and its hash begun, while the intent is written; a certificate waits to hear how long it is good.
-    const early =
-      role.credential.type === 'password'
-        ? await makeCredential(this.#parts, { ...wish, username: '', expireWallMs: 0 })
-        : undefined;
-    if (early !== undefined) database.prepare?.(early.login);
-    try {
-      const { lease, made } = await this.#parts.leases.issue({
-        context,
-        ttl: role.defaultTtl,
-        maxTtl: role.maxTtl,
-        renewable: true,
-        backend: role.database,
-        like: JSON.stringify([sources, role.revocation, role.renewal]),
-        undo: () =>
-          undoOf({
-            name: newName(this.#parts, adapter, sources),
-            revocation: role.revocation,
-            renewal: role.renewal,
-          }),
-        create: async ({ undo, expireWallMs, leftMs }) => {
-          const username = nameOf(undo);
-          const expirationMs = expireWallMs + GRACE_MS;
-          const credential =
-            early ?? (await makeCredential(this.#parts, { ...wish, username, expireWallMs: expirationMs }));
-          const login = { name: username, credential: credential.login, expirationMs };
-          try {
-            await database.create(login, role.creation, leftMs());
-          } catch (error) {
-            if (role.rollback.length > 0 && isFault(error) && error.code !== 'database.exists')
-              await rollBack(async () => database.drop([{ name: username, statements: role.rollback }], leftMs()));
-            throw error;
-          }
-          return { username, ...credential.data };
-        },
-      });
-      return { lease, data: made };
-    } finally {
-      if (early?.login.type === 'password') early.login.password[Symbol.dispose]();
-    }
+    // A password is made before the server is asked; a certificate waits to hear how long it is good.
+    const passwords = role.credential.type === 'password' ? await passwordsOf(this.#parts, wish) : undefined;
+    const { lease, made } = await this.#parts.leases.issue({
+      context,
+      ttl: role.defaultTtl,
+      maxTtl: role.maxTtl,
+      renewable: true,
+      backend: role.database,
+      like: JSON.stringify([sources, role.revocation, role.renewal, role.credential.type, passwords?.text]),
+      undo: () =>
+        undoOf({
+          name: newName(this.#parts, adapter, sources),
+          revocation: role.revocation,
+          renewal: role.renewal,
+        }),
+      ...(passwords === undefined ? {} : { prepare: () => new PreparedPassword(passwords.draw(), database) }),
+      create: async ({ undo, prepared, expireWallMs, leftMs }) => {
+        const username = nameOf(undo);
+        const expirationMs = expireWallMs + GRACE_MS;
+        const credential =
+          prepared?.credential ??
+          (await makeCredential(this.#parts, { ...wish, username, expireWallMs: expirationMs }));
+        const login = { name: username, credential: credential.login, expirationMs };
+        try {
+          await database.create(login, role.creation, leftMs());
+        } catch (error) {
+          if (role.rollback.length > 0 && isFault(error) && error.code !== 'database.exists')
+            await rollBack(async () => database.drop([{ name: username, statements: role.rollback }], leftMs()));
+          throw error;
+        }
+        return { username, ...credential.data };
+      },
+    });
+    return { lease, data: made };
   }
 
   rows(): readonly Operation[] {

@@ -102,7 +102,7 @@ export class Roots {
       if (lacks !== undefined)
         throw new Fault('engine.failed', `unable to rotate root credentials: no ${lacks} in configuration`);
       // One that may arrive yet is given again: whichever of the two arrives first, the password is the same.
-      const next = record.pending ?? (await this.#parts.password(record.passwordPolicy));
+      const next = record.pending ?? (await this.#parts.passwords(record.passwordPolicy)).draw();
       const pendingUntilMs = this.#parts.lease.nowMs() + ARRIVES_MS;
       await this.#steps.durable('root.pending', () =>
         this.#change(mount, name, (now) => ({ ...now, pending: next, pendingUntilMs })),

@@ -77,7 +77,7 @@ export function passwordOperations(passwords: PasswordPolicies): readonly Operat
       summary: 'Generate a password by a policy.',
       fields: {},
       subtrees: readable,
-      run: (context) => ({ data: { password: passwords.generateFrom(context.view, nameOf(context)) } }),
+      run: (context) => ({ data: { password: passwords.sourceFrom(context.view, nameOf(context)).draw() } }),
     },
   ];
 }

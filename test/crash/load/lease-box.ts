@@ -60,7 +60,7 @@ class LeaseBox implements OperationBox {
             random: interference.random(own.random),
             schedules: cronSchedules,
             check: networkCheck(['127.0.0.0/8']),
-            password: (policy) => own.passwords.generate(policy),
+            passwords: (policy) => own.passwords.source(policy),
             certificate: certificateMaker({
               wallMs: () => own.clock.wallMs(),
               date: dateOf,

@@ -27,7 +27,7 @@ async function main(): Promise<void> {
           adapters: [postgresql(own)],
           schedules: cronSchedules,
           check: networkCheck(['127.0.0.0/8']),
-          password: (policy) => own.passwords.generate(policy),
+          passwords: (policy) => own.passwords.source(policy),
           certificate: () => Promise.reject(new Error('no certificate is asked for')),
         }),
       ],

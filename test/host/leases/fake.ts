@@ -10,6 +10,16 @@ export type Behaviour = (
   names: readonly string[],
 ) => void | Promise<void>;
 
+/** What an engine prepares for a credential. */
+export class Prepared implements Disposable {
+  used = false;
+  disposed = false;
+
+  [Symbol.dispose](): void {
+    this.disposed = true;
+  }
+}
+
 export class FakeServer {
   /** Logins by name, with the end that the server was told (wall ms). */
   readonly logins = new Map<string, number>();
@@ -23,6 +33,8 @@ export class FakeServer {
   /** Says that it ended these, and did not. */
   readonly liars = new Set<string>();
   count = 0;
+  /** What was prepared for credentials, in order. */
+  readonly prepared: Prepared[] = [];
 
   names(): string[] {
     return [...this.logins.keys()].sort((a, b) => (a < b ? -1 : 1));
@@ -101,8 +113,20 @@ export function fakeEngine(server: FakeServer, batchMax = 50) {
           const name = String(fields['name'] ?? `v-${server.count++}`);
           return fields['pad'] === undefined ? { name } : { name, pad: fields['pad'] };
         },
-        create: async ({ undo, expireWallMs }) => {
+        ...(fields['like'] === undefined
+          ? {}
+          : {
+              prepare: () => {
+                const prepared = new Prepared();
+                server.prepared.push(prepared);
+                return prepared;
+              },
+            }),
+        create: async ({ undo, prepared, expireWallMs }) => {
           const name = String(undo['name']);
+          if (prepared?.used === true || prepared?.disposed === true)
+            throw new Error('it was prepared for another one');
+          if (prepared !== undefined) prepared.used = true;
           server.calls.push({ call: 'create', names: [name], backend });
           await server.before('create', [name]);
           if (server.logins.has(name)) throw new Fault('database.exists', 'a login of that name is there already');

@@ -27,6 +27,18 @@ async function stepsOf(work: () => Promise<unknown>): Promise<readonly Step[]> {
   await work();
   return steps;
 }
+/** What was prepared: not yet asked for, asked for and gone, gone unasked, asked for and kept. */
+function prepared() {
+  const all = box.server.prepared;
+  const count = (used: boolean, disposed: boolean): number =>
+    all.filter((one) => one.used === used && one.disposed === disposed).length;
+  return {
+    waiting: count(false, false),
+    used: count(true, true),
+    wasted: count(false, true),
+    leaked: count(true, false),
+  };
+}
 const asked = (): readonly string[] => box.server.calls.map(({ call }) => call).filter((call) => call !== 'create');
 const WHOLE: readonly Step[] = ['issue.intent', 'issue.create', 'issue.lease'];
 const FROM_RESERVE: readonly Step[] = ['issue.create', 'issue.lease'];
@@ -88,12 +100,38 @@ describe('one in reserve', () => {
   beforeEach(async () => {
     for (let turn = 0; turn < 2; turn++) await box.creds('r', like());
     expect(box.rows('I')).toBe(1);
+    expect(prepared()).toEqual({ waiting: 1, used: 2, wasted: 0, leaked: 0 });
+  });
+
+  test('waits with what was prepared for it, which the next credential gets and no other', async () => {
+    const kept = box.server.prepared[2];
+    await box.creds('r', like('else'));
+    expect(kept?.used).toBe(false);
+    await box.creds('r', like());
+    expect([kept?.used, kept?.disposed]).toEqual([true, true]);
+    expect(prepared()).toEqual({ waiting: 1, used: 4, wasted: 0, leaked: 0 });
+  });
+
+  test('is made while the server works', async () => {
+    box.server.before = (call) => {
+      if (call === 'create') expect(prepared()).toEqual({ waiting: 1, used: 2, wasted: 0, leaked: 1 });
+    };
+    await box.creds('r', like());
+  });
+
+  test.each(['create', 'lease'] as const)('and a failure of %s: nothing that was prepared is kept', async (what) => {
+    at = (step) => {
+      if (step === `issue.${what}`) throw new Fault('database.refused', 'no');
+    };
+    expect(await box.send('read', 'fake/creds/r', like())).toMatchObject({ kind: 'error' });
+    expect(prepared()).toMatchObject({ waiting: 0, leaked: 0 });
   });
 
   test('that nobody comes for is deleted, and no server is asked', async () => {
     box.skip(KEPT_MS + 1);
     await box.services.leases.sweep();
     expect([box.rows('I'), box.rows('Q'), ...asked()]).toEqual([0, 0]);
+    expect(prepared()).toEqual({ waiting: 0, used: 2, wasted: 1, leaked: 0 });
     expect(await stepsOf(() => box.creds('r', like()))).toEqual(WHOLE);
   });
 
@@ -113,6 +151,7 @@ describe('one in reserve', () => {
     await box.box.seal();
     await box.until(() => box.rows('I') === 0);
     expect([box.rows('Q'), ...asked()]).toEqual([0]);
+    expect(prepared().waiting).toBe(0);
   });
 
   test('goes with its mount, whose dead server is not asked', async () => {
@@ -121,6 +160,7 @@ describe('one in reserve', () => {
     box.server.before = () => new Promise(() => {});
     await box.ok('delete', 'sys/mounts/fake');
     expect([box.rows('I'), box.rows('Q'), ...asked()]).toEqual([0, 0]);
+    expect(prepared().waiting).toBe(0);
   });
 
   test('keeps no mount: one that is put by while the mount goes is deleted too', async () => {
@@ -177,15 +217,18 @@ describe('one in reserve', () => {
     expect(box.server.logins.size).toBe(2);
   });
 
-  test('whose successor cannot be drawn ends its login before the answer', async () => {
+  test('whose successor cannot be drawn is given all the same', async () => {
     Object.defineProperty(box.server, 'count', {
       get: () => {
         throw new Fault('engine.failed', 'no name can be drawn');
       },
     });
+    const { id } = await box.creds('r', like());
+    expect(await box.lookup(id)).toMatchObject({ id });
+    expect([box.server.logins.size, box.rows('I'), box.rows('Q')]).toEqual([3, 0, 0]);
+    expect(prepared()).toEqual({ waiting: 0, used: 3, wasted: 0, leaked: 0 });
+    // Its own request hears why.
     expect(await box.send('read', 'fake/creds/r', like())).toMatchObject({ kind: 'error' });
-    expect(box.server.logins.size).toBe(2);
-    expect([box.rows('L') > 0, box.rows('I'), box.rows('Q')]).toEqual([true, 0, 0]);
   });
 
   test.each(['issue.create', 'issue.lease'] as const)('in use, and a power cut after %s', async (step) => {

@@ -5,11 +5,11 @@ import { networkCheck } from '../../../../host/networks.ts';
 import type { Clock } from '../../../../host/ports/clock.ts';
 import type { DatabaseAdapter } from '../../../../host/ports/database.ts';
 import type { Outbound } from '../../../../host/ports/dispatch.ts';
+import type { LogFiles } from '../../../../host/ports/log-files.ts';
 import type { ValueMap } from '../../../../host/ports/value.ts';
 import type { ServiceParts } from '../../../../host/services.ts';
 import { dateOf } from '../../../../host/system/clock.ts';
 import { cronSchedules } from '../../../../host/system/cron.ts';
-import { logFiles } from '../../../../host/system/log-files.ts';
 import { type WholeBox, wholeBox } from '../../whole/box.ts';
 import { FakeServer, fakeAdapter } from './fake.ts';
 
@@ -20,10 +20,13 @@ export interface DatabaseOptions {
   /** What a client certificate waits for. */
   readonly certifying?: () => Promise<void>;
   readonly parts?: Partial<ServiceParts>;
+  /** Of the audit log. */
+  readonly log?: LogFiles;
 }
 
-export function databaseBox({ adapters, hook, networks, parts, certifying }: DatabaseOptions): Promise<WholeBox> {
-  return wholeBox(logFiles, undefined, undefined, {
+export function databaseBox(options: DatabaseOptions): Promise<WholeBox> {
+  const { adapters, hook, networks, parts, certifying, log } = options;
+  return wholeBox(log, undefined, undefined, {
     ...parts,
     engines: (own) => [
       databaseEngine({
@@ -31,7 +34,7 @@ export function databaseBox({ adapters, hook, networks, parts, certifying }: Dat
         adapters: adapters(own.clock),
         schedules: cronSchedules,
         check: networkCheck(networks ?? ['0.0.0.0/0', '::/0']),
-        password: (policy) => own.passwords.generate(policy),
+        passwords: (policy) => own.passwords.source(policy),
         certificate: async (...wish) => {
           await certifying?.();
           return await certificateMaker({
