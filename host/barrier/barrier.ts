@@ -86,6 +86,11 @@ export class Barrier {
     }
   }
 
+  /** Resolves when the leaves composed so far are on the medium: before anything outside is asked. @throws Fault `audit.unavailable` */
+  logged(): Promise<void> {
+    return this.#durability.durable('effect');
+  }
+
   /** The one way to the store: leaves first. @throws Fault `store.conflict`, `store.full`, `store.unavailable` */
   async commit(puts: readonly Put[], expect: readonly Expectation[] = [], urgent = false): Promise<void> {
     if (puts.some(({ table }) => COUNTED.has(table))) throw new Error('a change of mounts or policies is counted');

@@ -6,9 +6,16 @@
 import type { Barrier } from '../barrier/barrier.ts';
 import type { Expectation, Put } from '../ports/store.ts';
 
+interface StepFacts {
+  readonly kind: 'durable' | 'outside';
+  /** A request asks for it: the request's leaf is on the medium before. What ends credentials goes on without a log. */
+  readonly asked?: true;
+  readonly what: string;
+}
+
 export const STEPS = {
   'issue.intent': { kind: 'durable', what: 'what is about to be made, and how to undo it, is written' },
-  'issue.create': { kind: 'outside', what: 'the backend makes the credential' },
+  'issue.create': { kind: 'outside', asked: true, what: 'the backend makes the credential' },
   'issue.lease': {
     kind: 'durable',
     what: 'the lease is written and the intent deleted, and it may be that of the next credential written, in one commit',
@@ -23,7 +30,7 @@ export const STEPS = {
   'undo.confirm': { kind: 'outside', what: 'the backend is asked whether it is gone: twice, a timeout apart' },
   'undo.wait': { kind: 'durable', what: 'the intent waits for the second look' },
   'undo.delete': { kind: 'durable', what: 'the intent is deleted' },
-  'renew.tell': { kind: 'outside', what: 'the backend is told the new end' },
+  'renew.tell': { kind: 'outside', asked: true, what: 'the backend is told the new end' },
   'renew.lease': { kind: 'durable', what: 'the new end is written' },
   'revoke.mark': { kind: 'durable', what: 'leases are queued to be ended' },
   'revoke.force': { kind: 'durable', what: 'leases are marked to go whatever their backend says' },
@@ -33,8 +40,12 @@ export const STEPS = {
   'queue.later': { kind: 'durable', what: 'what could not be ended is queued for a later attempt, with the reason' },
   'queue.clear': { kind: 'durable', what: 'rows that name no lease any more are deleted' },
   'tidy.clear': { kind: 'durable', what: 'rows of tokens that name no lease are deleted' },
-  'reconcile.strangers': { kind: 'outside', what: 'the backend is asked for names of this box that no lease explains' },
-} as const satisfies Record<string, { readonly kind: 'durable' | 'outside'; readonly what: string }>;
+  'reconcile.strangers': {
+    kind: 'outside',
+    asked: true,
+    what: 'the backend is asked for names of this box that no lease explains',
+  },
+} as const satisfies Record<string, StepFacts>;
 
 export type Step = keyof typeof STEPS;
 type Of<K extends 'durable' | 'outside'> = { [S in Step]: (typeof STEPS)[S]['kind'] extends K ? S : never }[Step];
@@ -71,6 +82,7 @@ export class Steps {
 
   async outside<T>(step: OutsideStep, work: () => Promise<T>): Promise<T> {
     if (this.#hook !== undefined) await this.#hook(step, 'before');
+    if ('asked' in STEPS[step]) await this.#barrier.logged();
     const result = await work();
     if (this.#hook !== undefined) await this.#hook(step, 'after');
     return result;

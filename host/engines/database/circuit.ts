@@ -2,6 +2,9 @@
  * A database server with a circuit before it: a server that does not answer costs its callers one deadline each, then
  * nothing. After some failures in a row the circuit is open and calls fail at once; when its pause is over one call tries the
  * server, and opens or closes it. A server that answers, even with a refusal, is there.
+ *
+ * It is the engine's one way to a server, so what a request asks waits here until the request's leaf is on the medium. What
+ * ends logins, and looks whether they are gone, goes on though the log fails.
  */
 import { Fault, isFault } from '../../fault.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -15,11 +18,14 @@ const PAUSE_MAX_MS = 30_000;
 const CALLS_MAX = 128;
 /** A deadline's own deadline: an adapter that misses its is a bug, and does not hang its caller. */
 const GRACE_MS = 2000;
+/** A wait for the log that costs a call nothing of its time. */
+const WAIT_FREE_MS = 100;
 
 export class GuardedDatabase implements Database {
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #name: string;
+  readonly #logged: () => Promise<void>;
   #failures = 0;
   #pauseMs = PAUSE_MIN_MS;
   /** Boot time until which calls fail at once. */
@@ -28,11 +34,15 @@ export class GuardedDatabase implements Database {
   #calls = 0;
   #closed = false;
 
-  /** @param name  of the connection, for sentences */
-  constructor(database: Database, clock: Clock, name: string) {
+  /**
+   * @param name    of the connection, for sentences
+   * @param logged  resolves when the leaves composed so far are on the medium
+   */
+  constructor(database: Database, clock: Clock, name: string, logged: () => Promise<void>) {
     this.#database = database;
     this.#clock = clock;
     this.#name = name;
+    this.#logged = logged;
   }
 
   /** Whether calls fail at once now. */
@@ -41,7 +51,7 @@ export class GuardedDatabase implements Database {
   }
 
   verify(timeoutMs: number): Promise<readonly string[]> {
-    return this.#call(timeoutMs, () => this.#database.verify(timeoutMs));
+    return this.#asked(timeoutMs, (leftMs) => this.#database.verify(leftMs));
   }
 
   prepare(credential: LoginCredential): void {
@@ -49,11 +59,11 @@ export class GuardedDatabase implements Database {
   }
 
   create(login: NewLogin, statements: Statements, timeoutMs: number): Promise<void> {
-    return this.#call(timeoutMs, () => this.#database.create(login, statements, timeoutMs));
+    return this.#asked(timeoutMs, (leftMs) => this.#database.create(login, statements, leftMs));
   }
 
   renew(name: string, expirationMs: number, statements: Statements, timeoutMs: number): Promise<void> {
-    return this.#call(timeoutMs, () => this.#database.renew(name, expirationMs, statements, timeoutMs));
+    return this.#asked(timeoutMs, (leftMs) => this.#database.renew(name, expirationMs, statements, leftMs));
   }
 
   drop(logins: readonly Existing[], timeoutMs: number): Promise<readonly Outcome[]> {
@@ -65,20 +75,33 @@ export class GuardedDatabase implements Database {
   }
 
   list(prefix: string, timeoutMs: number): Promise<readonly string[]> {
-    return this.#call(timeoutMs, () => this.#database.list(prefix, timeoutMs));
+    return this.#asked(timeoutMs, (leftMs) => this.#database.list(prefix, leftMs));
   }
 
   change(name: string, credential: LoginCredential, statements: Statements, timeoutMs: number): Promise<void> {
-    return this.#call(timeoutMs, () => this.#database.change(name, credential, statements, timeoutMs));
+    return this.#asked(timeoutMs, (leftMs) => this.#database.change(name, credential, statements, leftMs));
   }
 
   letsIn(name: string, password: Secret, timeoutMs: number): Promise<boolean> {
-    return this.#call(timeoutMs, () => this.#database.letsIn(name, password, timeoutMs));
+    return this.#asked(timeoutMs, (leftMs) => this.#database.letsIn(name, password, leftMs));
   }
 
   close(): Promise<void> {
     this.#closed = true;
     return this.#database.close();
+  }
+
+  /** The wait for the log is part of the call's time: whoever knows when it is over counts from its beginning. */
+  async #asked<T>(timeoutMs: number, work: (leftMs: number) => Promise<T>): Promise<T> {
+    const fromMs = this.#clock.bootMs();
+    await this.#logged();
+    const waitedMs = this.#clock.bootMs() - fromMs;
+    // Sessions are told the time of a call when it is another one than before.
+    const leftMs = waitedMs < WAIT_FREE_MS ? timeoutMs : timeoutMs - waitedMs;
+    if (leftMs <= 0) {
+      throw new Fault('database.unreachable', 'the audit log took too long: nothing was asked of the database server');
+    }
+    return await this.#call(leftMs, () => work(leftMs));
   }
 
   async #call<T>(timeoutMs: number, work: () => Promise<T>): Promise<T> {

@@ -4,6 +4,7 @@ import type { Clock } from '../../ports/clock.ts';
 import type { ConnectionLimits, Database, DatabaseAdapter } from '../../ports/database.ts';
 import type { ValueMap } from '../../ports/value.ts';
 import { GuardedDatabase } from './circuit.ts';
+import type { DatabaseParts } from './parts.ts';
 import type { ConnectionRecord } from './records.ts';
 
 /** A connection that nobody has used for so long is closed when another one is used. */
@@ -20,14 +21,16 @@ export class Connections {
   readonly #adapters: readonly DatabaseAdapter[];
   readonly #clock: Clock;
   readonly #check: (address: string) => void;
+  readonly #logged: () => Promise<void>;
   readonly #kept = new Map<string, Kept>();
   #closing: Promise<unknown> = Promise.resolve();
 
-  /** @param check  of ConnectionLimits */
-  constructor(adapters: readonly DatabaseAdapter[], clock: Clock, check: (address: string) => void) {
+  /** @param logged  of GuardedDatabase */
+  constructor({ adapters, clock, check }: DatabaseParts, logged: () => Promise<void>) {
     this.#adapters = adapters;
     this.#clock = clock;
     this.#check = check;
+    this.#logged = logged;
   }
 
   /** @throws Fault `input.invalid` no such server is built in */
@@ -64,7 +67,8 @@ export class Connections {
       lifetimeMs: record.lifetimeMs,
       check: this.#check,
     };
-    return new GuardedDatabase(adapter.open(adapter.parse(settings), limits), this.#clock, JSON.stringify(name));
+    const database = adapter.open(adapter.parse(settings), limits);
+    return new GuardedDatabase(database, this.#clock, JSON.stringify(name), this.#logged);
   }
 
   keep(key: string, revision: string, database: GuardedDatabase): void {

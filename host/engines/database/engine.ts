@@ -31,7 +31,7 @@ export interface DatabaseEngine {
 
 export function databaseEngine(parts: DatabaseParts): DatabaseEngine {
   const steps = new Steps(parts.hook);
-  const connections = new Connections(parts.adapters, parts.clock, parts.check);
+  const connections = new Connections(parts, () => parts.barrier.logged());
   const roots = new Roots(parts, connections, steps);
   const rotations = new Rotations(parts, connections, roots, steps);
   const due = new DueRotations(parts, rotations, steps);

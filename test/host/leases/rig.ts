@@ -1,4 +1,5 @@
 import type { Answer } from '../../../host/ports/engine.ts';
+import type { LogFiles } from '../../../host/ports/log-files.ts';
 import type { ValueMap } from '../../../host/ports/value.ts';
 import type { ServiceParts } from '../../../host/services.ts';
 import { type WholeBox, wholeBox } from '../whole/box.ts';
@@ -67,12 +68,19 @@ function leased(box: WholeBox, server: FakeServer): LeaseBox {
   });
 }
 
+export interface LeaseBoxOptions {
+  readonly server?: FakeServer;
+  readonly batchMax?: number;
+  /** Of the audit log. */
+  readonly log?: LogFiles;
+}
+
 /** A box with the fake engine mounted at fake/. */
 export async function leaseBox(
   more: Partial<ServiceParts> = {},
-  { server = new FakeServer(), batchMax = 50 }: { readonly server?: FakeServer; readonly batchMax?: number } = {},
+  { server = new FakeServer(), batchMax = 50, log }: LeaseBoxOptions = {},
 ): Promise<LeaseBox> {
-  const box = await wholeBox(undefined, undefined, undefined, {
+  const box = await wholeBox(log, undefined, undefined, {
     engines: fakeEngine(server, batchMax),
     leaseTimeoutMs: TIMEOUT_MS,
     ...more,

@@ -26,17 +26,18 @@ class OwnClock implements Clock {
   }
 }
 
-function guarded(work: () => Promise<readonly string[]>) {
+function guarded(work: () => Promise<readonly string[]>, logged = () => Promise.resolve()) {
   const clock = new OwnClock();
   let calls = 0;
+  const call = () => {
+    calls++;
+    return work();
+  };
   const database = {
-    verify: () => {
-      calls++;
-      return work();
-    },
+    ...{ verify: call, drop: call, present: call },
     close: () => Promise.resolve(),
   } as unknown as Database;
-  const guard = new GuardedDatabase(database, clock, '"c"');
+  const guard = new GuardedDatabase(database, clock, '"c"', logged);
   return { clock, guard, count: () => calls };
 }
 const away = (): Promise<never> => Promise.reject(new Fault('database.unreachable', 'no route'));
@@ -100,6 +101,39 @@ describe('a circuit', () => {
     for (let i = 0; i < 128; i++) void failure(guard.verify(1000));
     expect(await failure(guard.verify(1000))).toMatch(/^128 requests wait/);
     expect(count()).toBe(128);
+  });
+
+  test('what a request asks waits for its leaf; what ends logins and looks for them does not', async () => {
+    let write: () => void = () => {};
+    const written = new Promise<void>((resolve) => {
+      write = resolve;
+    });
+    const { guard, count } = guarded(
+      () => Promise.resolve([]),
+      () => written,
+    );
+    const verifying = failure(guard.verify(1000));
+    expect(await guard.drop([], 1000)).toEqual([]);
+    expect(await guard.present([], 1000)).toEqual([]);
+    expect(count()).toBe(2);
+    write();
+    expect(await verifying).toBe('answered');
+    expect(count()).toBe(3);
+  });
+
+  test('a log that fails or takes too long: the server is not asked, and is not to blame', async () => {
+    let log: () => Promise<void> = () => Promise.reject(new Fault('audit.unavailable', 'no log'));
+    const { clock, guard, count } = guarded(
+      () => Promise.resolve([]),
+      () => log(),
+    );
+    for (let i = 0; i < 4; i++) expect(await failure(guard.verify(1000))).toBe('no log');
+    log = async () => clock.move(1000);
+    for (let i = 0; i < 4; i++) expect(await failure(guard.verify(1000))).toMatch(/log took too long/);
+    expect([count(), guard.open]).toEqual([0, false]);
+    log = async () => clock.move(400);
+    expect(await failure(guard.verify(1000))).toBe('answered');
+    expect(count()).toBe(1);
   });
 
   test('one that was closed takes no call', async () => {
