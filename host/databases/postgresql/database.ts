@@ -268,20 +268,39 @@ export class PostgresqlDatabase implements Database {
     const fail = (name: string, error: unknown): void => {
       outcomes.set(name, { done: false, fault: faultOf(error, []).message });
     };
-    let endings: Ending[] = [];
+    const endings: Ending[] = [];
+    let leavesTraces = false;
     for (const { name, statements } of logins) {
       const login = found.get(name);
       if (login === undefined) outcomes.set(name, { done: true });
       else {
         try {
-          const texts = statements.length === 0 ? undefined : rendered(statements, { name }, POSTGRESQL, write).texts;
-          endings.push({ login, texts });
+          const own = statements.length === 0 ? undefined : rendered(statements, { name }, POSTGRESQL, write);
+          leavesTraces ||= own?.isPlain === false;
+          endings.push({ login, texts: own?.texts });
         } catch (error) {
           fail(name, error);
         }
       }
     }
     if (endings.length === 0) return;
+    try {
+      await this.#endFound(session, endings, outcomes, deadline);
+    } finally {
+      if (leavesTraces) session.spoil();
+    }
+  }
+
+  async #endFound(
+    session: PostgresqlSession,
+    found: readonly Ending[],
+    outcomes: Map<string, Outcome>,
+    deadline: Deadline,
+  ): Promise<void> {
+    const fail = (name: string, error: unknown): void => {
+      outcomes.set(name, { done: false, fault: faultOf(error, []).message });
+    };
+    let endings = found;
     const open = endings.map(({ login }) => login).filter(({ hasSessions }) => hasSessions);
     if (open.length > 0) await endSessions(session, open, deadline);
     const withoutRest = await this.#dropElsewhere(endings, deadline);
@@ -303,7 +322,6 @@ export class PostgresqlDatabase implements Database {
       endings.map(({ login }) => login),
       deadline,
     );
-    if (endings.some(({ texts }) => texts !== undefined)) session.spoil();
   }
 
   /** In the databases where something hangs on logins that are dropped by default. */

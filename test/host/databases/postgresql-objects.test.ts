@@ -308,6 +308,43 @@ test('what a role’s statements set in a session is gone with it', async () => 
   expect(await drop('v-set')).toEqual([{ done: true }]);
 });
 
+test('a session goes on after revocation statements that leave it as it was, and after no others', async () => {
+  const all = async (): Promise<readonly number[]> => {
+    const rows = await server.sql(`SELECT pid FROM pg_stat_activity WHERE usename = '${server.manager.username}'`);
+    return rows.map(({ pid }) => Number(pid));
+  };
+  const others = new Set(await all());
+  const own = open();
+  /** The one backend of it; one that said goodbye may be there for a while. */
+  const backend = async (): Promise<number | undefined> => {
+    for (let looks = 0; looks < 100; looks++) {
+      const [pid, ...more] = (await all()).filter((one) => !others.has(one));
+      if (more.length === 0) return pid;
+      await clock.sleep(20);
+    }
+    throw new Error('it has more than one session');
+  };
+  const dropped = async (name: string, statements: readonly string[]) => {
+    await create(name, [], own);
+    const outcomes = await own.drop([{ name, statements }], TIMEOUT_MS);
+    await own.present([name], TIMEOUT_MS);
+    return { outcomes, pid: await backend() };
+  };
+  await own.verify(TIMEOUT_MS);
+  const first = await backend();
+  const done = [{ done: true }];
+  const plain = ['REVOKE ALL ON SCHEMA public FROM "{{name}}"', 'DROP ROLE "{{name}}"'];
+  expect(await dropped('v-plain', plain)).toEqual({ outcomes: done, pid: first });
+  const setting = await dropped('v-setting', ['DROP ROLE "{{name}}"', 'SET search_path = nowhere']);
+  expect(setting.outcomes).toEqual(done);
+  expect(setting.pid).not.toBe(first);
+  // Refused, and the session was told something all the same.
+  const refused = await dropped('v-refused', ['SET search_path = nowhere', 'DROP ROLE "nobody-{{name}}"']);
+  expect(refused.outcomes).toMatchObject([{ done: false }]);
+  expect(refused.pid).not.toBe(setting.pid);
+  expect(await drop('v-refused')).toEqual(done);
+});
+
 test('what the box’s login lacks is said', async () => {
   await server.sql(`CREATE ROLE weak LOGIN PASSWORD 'weak-Secret-1'`);
   const warnings = await open({ username: 'weak', password: 'weak-Secret-1' }).verify(TIMEOUT_MS);
