@@ -10,7 +10,9 @@ import type { Row } from '../ports/store.ts';
 
 /** Due rows that one run takes before others have their turn. The next run goes on behind them: what does not end keeps nobody. */
 const RUN_ROWS = 256;
+/** Between two runs, at most and at least: what comes due one after the other makes no burst of a second's. */
 const TICK_MS = 1000;
+const SOON_MS = 100;
 const RETRY_MS = 5000;
 
 export interface Due {
@@ -84,10 +86,18 @@ export class Expiry {
     this.#timer?.cancel();
     this.#timer = this.#clock.after(delayMs, () => {
       this.#running = this.run().then(
-        (more) => this.#again(more ? 0 : this.#stuck > 0 ? RETRY_MS : TICK_MS),
+        (more) => this.#again(more ? 0 : this.#stuck > 0 ? RETRY_MS : this.#nextMs()),
         () => this.#again(RETRY_MS),
       );
     });
+  }
+
+  /** Milliseconds until the next row comes due, within bounds. What is due already and stays is left for the longest. */
+  #nextMs(): number {
+    const { store, lease } = this.#barrier;
+    const [next] = store.range('expiry', { limit: 1 });
+    const waitMs = next === undefined ? TICK_MS : dueOf(next.key, next.value).atMs - lease.nowMs();
+    return waitMs <= 0 ? TICK_MS : Math.min(Math.max(waitMs, SOON_MS), TICK_MS);
   }
 
   /** Ends what is due, at most one run of it. @returns true if the pass over what is due goes on */

@@ -19,15 +19,33 @@ afterEach(async () => {
   });
 });
 
-function runner(): { readonly expiry: Expiry; readonly reported: Map<string, number> } {
+interface Runner {
+  readonly expiry: Expiry;
+  readonly reported: Map<string, number>;
+  /** Runs what its timer is set for. @returns milliseconds until the run after it */
+  tick(): Promise<number>;
+}
+
+function runner(): Runner {
+  const timers: { readonly ms: number; readonly job: () => void }[] = [];
   const reported = new Map<string, number>();
   const barrier = { store, lease: { nowMs: () => NOW_MS } } as unknown as Barrier;
-  const clock = { after: () => ({ cancel: () => undefined }) } as unknown as Clock;
+  const after = (ms: number, job: () => void) => {
+    timers.push({ ms, job });
+    return { cancel: () => undefined };
+  };
+  const clock = { after } as unknown as Clock;
   const expiry = new Expiry(barrier, clock, ({ kind, count }) => {
     reported.set(kind, (reported.get(kind) ?? 0) + count);
   });
   expiry.start();
-  return { expiry, reported };
+  const tick = async (): Promise<number> => {
+    const set = timers.length;
+    timers.at(-1)?.job();
+    while (timers.length === set) await new Promise((resolve) => setImmediate(resolve));
+    return timers.at(-1)?.ms ?? Number.NaN;
+  };
+  return { expiry, reported, tick };
 }
 
 async function dueRows(kind: 'token' | 'rotation' | 'lease', from: number, count: number): Promise<void> {
@@ -83,4 +101,15 @@ test('a group that fails keeps nothing behind it either', async () => {
   expiry.handle('token', async ({ key }) => void (await remove(key)));
   while (await expiry.run());
   expect([reported.get('token'), expiry.stuck]).toEqual([1, MANY]);
+});
+
+test.each([
+  ['nothing', [], 1000],
+  ['a row of the next hour', [3_600_000], 1000],
+  ['a row of this second', [400, 700], 400],
+  ['one that comes due at once: others are waited for a little', [5], 100],
+  ['one that is due, and that nobody ends: it is no reason to hurry', [-10, 300], 1000],
+])('the next run waits for %s', async (_, inMs, expected) => {
+  for (const ms of inMs) await dueRows('rotation', NOW_MS + ms, 1);
+  expect(await runner().tick()).toBe(expected);
 });
