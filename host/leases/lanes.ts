@@ -14,6 +14,8 @@ const CALLS_MAX = 2;
 /** Longest sleep of a lane that waits: lease time and timers may part. */
 const NAP_MAX_MS = 30_000;
 const HELD_MS = 5000;
+/** An empty lane is kept so long: how many credentials its backend takes a call is known of what ends next. */
+const KEPT_MS = 60_000;
 /** Failures that are remembered for those who wait; the queue's rows keep them for the list. */
 const FAULTS_MAX = 1024;
 
@@ -194,13 +196,18 @@ export class Lanes {
     this.#pump(lane);
   }
 
-  /** Nothing is due now: sleeps until something is, or forgets an empty lane. */
+  /** Nothing is due now: sleeps until something is. An empty lane has no failures, and is forgotten if it stays empty. */
   #rest(lane: Lane): void {
     lane.hurry = undefined;
     const prefix = rows.lanePrefix(lane.id);
     const [first] = this.#parts.barrier.store.range('lease', { prefix, limit: 1 });
-    if (first === undefined) this.#lanes.delete(name(lane.id));
-    else this.#later(lane, rows.parseQueueKey(first.key).nextMs - this.#now);
+    if (first !== undefined) {
+      this.#later(lane, rows.parseQueueKey(first.key).nextMs - this.#now);
+      return;
+    }
+    lane.failures = 0;
+    lane.fault = '';
+    lane.timer = this.#parts.clock.after(KEPT_MS, () => void this.#lanes.delete(name(lane.id)));
   }
 
   #later(lane: Lane, ms: number): void {

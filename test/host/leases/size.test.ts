@@ -108,6 +108,21 @@ test('a prefix of 2,500 leases ends', { timeout: LONG_MS }, async () => {
   expect(ends.length).toBeLessThan(count / 20);
 });
 
+test('what ends soon after other leases of its backend goes with many a call at once', async () => {
+  const wave = async (role: string): Promise<number[]> => {
+    await bulk(box, { count: 40, role, ttlMs: () => 5000 });
+    const before = box.server.calls.length;
+    box.skip(5001);
+    await box.until(() => box.server.logins.size === 0 && box.rows('L') === 0);
+    return box.server.calls.slice(before).flatMap(({ call, names }) => (call === 'end' ? [names.length] : []));
+  };
+  // Nobody knows yet how many the backend takes.
+  expect((await wave('first'))[0]).toBe(1);
+  expect(await wave('second')).toEqual([40]);
+  box.skip(60_001);
+  expect((await wave('later'))[0]).toBe(1);
+});
+
 test('leases that end at the same moment let others have their turn in between', async () => {
   await bulk(box, { count: 1000, role: 'same', ttlMs: () => 5000 });
   const { core } = box.services.barrier;
