@@ -3,19 +3,18 @@
  * nothing is stored before the request's leaf is.
  */
 import { isCoreFault } from '../../core/index.ts';
-import type { Core, Routed as CoreRoute, Decision, Parameter } from '../../core/types.ts';
+import type { Core, Routed as CoreRoute, Decision } from '../../core/types.ts';
 import type { AuditContext, AuditLog } from '../audit/index.ts';
 import { type Barrier, StaleDecision } from '../barrier/barrier.ts';
 import { hostFault } from '../barrier/fault.ts';
 import { Fault, isFault } from '../fault.ts';
 import type { Dispatcher, Inbound, Outbound } from '../ports/dispatch.ts';
-import type { Answer, MountInfo, OperationContext, TokenInfo } from '../ports/engine.ts';
+import type { Answer, MountInfo, OperationContext } from '../ports/engine.ts';
 import type { LeaseTime } from '../ports/lease-time.ts';
-import type { ValueMap } from '../ports/value.ts';
-import { decodeToken, tokenInfo } from '../tokens/row.ts';
 import type { Tokens } from '../tokens/tokens.ts';
 import { NOT_VALID, type Wrapping } from '../tokens/wrapping.ts';
 import { withWarnings, wrapTtlOf } from './answers.ts';
+import { type Begun, Deciding } from './deciding.ts';
 import { answerOf, error, NOTHING, POLICY_REFUSED, SEALED, TOKEN_REFUSED, wrapped } from './errors.ts';
 import { parseFields, withQuery } from './fields.ts';
 import { helpOf } from './help.ts';
@@ -28,7 +27,6 @@ import { chosen, type Routed } from './router.ts';
 const ABSENT_PATH = 'sys/internal/absent';
 const UNWRAP_PATH = 'sys/wrapping/unwrap';
 const ATTEMPTS_MAX = 3;
-const TOKENS_KEPT = 4096;
 
 export interface DispatchParts {
   readonly barrier: Barrier;
@@ -46,21 +44,10 @@ type Missing = 'path' | 'operation' | 'value' | undefined;
 /** A patch of what is not there: 404 without a body, unlike a read. */
 const NOTHING_TO_PATCH: Answer = { status: 404, raw: { contentType: 'application/json', body: '' } };
 
-interface Begun {
-  readonly decision: Decision;
-  readonly token: TokenInfo | undefined;
-  /** The row as it was before this request's use was taken off; undefined where none is. */
-  readonly tokenRow: Uint8Array | undefined;
-  readonly tokenKey: Uint8Array | undefined;
-  /** Lease time of the decision. */
-  readonly nowMs: number;
-}
-
 export class Dispatch implements Dispatcher {
   readonly #parts: DispatchParts;
   readonly #core: Core;
-  /** One TokenInfo object for one row, by the row's nonce: what the log keeps for it is kept by its identity. */
-  readonly #infos = new Map<string, TokenInfo>();
+  readonly #deciding: Deciding;
   #open = false;
   #underWay = 0;
   #idle: (() => void) | undefined;
@@ -68,6 +55,7 @@ export class Dispatch implements Dispatcher {
   constructor(parts: DispatchParts) {
     this.#parts = parts;
     this.#core = parts.barrier.core;
+    this.#deciding = new Deciding(parts.barrier);
   }
 
   /** Lets requests in. */
@@ -83,7 +71,7 @@ export class Dispatch implements Dispatcher {
         this.#idle = resolve;
       });
     }
-    this.#infos.clear();
+    this.#deciding.forget();
   }
 
   async dispatch(request: Inbound): Promise<Outbound> {
@@ -135,62 +123,6 @@ export class Dispatch implements Dispatcher {
 
   // ------------------------------------------------------------------------------------------ deciding
 
-  #parameters(body: ValueMap): Parameter[] {
-    return Object.entries(body).map(([name, value]) =>
-      typeof value === 'string' ? { name, kind: 'text', value } : { name, kind: 'json', value: canonical(value) },
-    );
-  }
-
-  /** The path must have been routed just before: core keeps the route. */
-  #decide(request: Inbound, operation: number): Begun {
-    const { store } = this.#parts.barrier;
-    const { tokenKey, existenceKey } = this.#core.begin(operation, request.token);
-    let tokenRow = tokenKey === undefined ? undefined : store.get('token', tokenKey);
-    // Copied where another read of the store takes the view away.
-    if (tokenRow !== undefined && existenceKey !== undefined) tokenRow = Uint8Array.from(tokenRow);
-    const existenceRow = existenceKey === undefined ? undefined : store.get('record', existenceKey);
-    const nowMs = this.#parts.lease.nowMs();
-    const input = {
-      tokenRow,
-      existenceRow,
-      nowMs,
-      deadlineMs: nowMs + request.deadlineMs,
-      peer: request.peer.address,
-      wrapTtl: request.wrapTtl,
-    };
-    let decision = this.#core.decide(input);
-    if (decision.verdict === 'needs-parameters') {
-      decision = this.#core.decide({ ...input, parameters: this.#parameters(request.body) });
-    }
-    const token =
-      decision.verdict === 'token' ? undefined : this.#info(decision.grant, request.token, tokenKey, tokenRow);
-    const spent = decision.spentRow === undefined || tokenRow === undefined ? undefined : Uint8Array.from(tokenRow);
-    return { decision, token, tokenRow: spent, tokenKey, nowMs };
-  }
-
-  #info(
-    grant: number,
-    text: string | undefined,
-    tokenKey: Uint8Array | undefined,
-    row: Uint8Array | undefined,
-  ): TokenInfo | undefined {
-    // A batch token has no row of its own: what was read is its parent's.
-    const own = text?.startsWith('hvb.') === true ? undefined : row;
-    const nonce = own === undefined ? undefined : Buffer.from(own.buffer, own.byteOffset, 29).toString('latin1');
-    const kept = nonce === undefined ? undefined : this.#infos.get(nonce);
-    if (kept !== undefined) return kept;
-    const payload = this.#core.tokenPayload(grant);
-    if (payload === undefined) return undefined;
-    const record = decodeToken(payload);
-    const id = record.type === 'batch' || tokenKey === undefined ? '' : Buffer.from(tokenKey).toString('hex');
-    const info = tokenInfo(id, record);
-    if (nonce !== undefined) {
-      if (this.#infos.size >= TOKENS_KEPT) this.#infos.clear();
-      this.#infos.set(nonce, info);
-    }
-    return info;
-  }
-
   #context(request: Inbound, begun: Begun, mount: MountInfo | undefined, clear?: AuditContext['clear']): AuditContext {
     const { lease } = this.#parts;
     return {
@@ -230,7 +162,7 @@ export class Dispatch implements Dispatcher {
 
   async #run(request: Inbound, mount: MountRecord, routed: Routed): Promise<Outbound | 'again'> {
     const { audit } = this.#parts;
-    const begun = this.#decide(request, routed.number);
+    const begun = this.#deciding.decide(request, routed.number);
     const { decision } = begun;
     const context = this.#context(request, begun, mount, routed.operation.auditClear);
     this.#begin(decision.grant, context);
@@ -394,7 +326,7 @@ export class Dispatch implements Dispatcher {
     this.#core.route(ABSENT_PATH);
     const found = this.#parts.registry.router('system').find('internal/absent', 'help');
     if (found === 'path' || found === 'operation') throw new Error('the operation for absent paths is not declared');
-    const begun = this.#decide(request, found.number);
+    const begun = this.#deciding.decide(request, found.number);
     const { decision } = begun;
     const context = this.#context(request, begun, undefined);
     this.#begin(decision.grant, context);
@@ -432,13 +364,4 @@ function refusal(request: Inbound, verdict: Decision['verdict']): Outbound {
   // A wrapping token that was used or never was: the reference says so in these words and with this status.
   if (request.path === UNWRAP_PATH && request.token !== undefined) return error(400, NOT_VALID);
   return TOKEN_REFUSED;
-}
-
-/** JSON with sorted keys, for comparing with the values of a policy. */
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, item: unknown) => {
-    if (typeof item === 'bigint') return String(item);
-    if (typeof item !== 'object' || item === null || Array.isArray(item)) return item;
-    return Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)));
-  });
 }

@@ -1,0 +1,101 @@
+/** What a request is allowed: core decides by the rows that it asks for. */
+import type { Core, Decision, Parameter } from '../../core/types.ts';
+import type { Barrier } from '../barrier/barrier.ts';
+import type { Inbound } from '../ports/dispatch.ts';
+import type { TokenInfo } from '../ports/engine.ts';
+import type { ValueMap } from '../ports/value.ts';
+import { decodeToken, tokenInfo } from '../tokens/row.ts';
+
+const TOKENS_KEPT = 4096;
+
+export interface Begun {
+  readonly decision: Decision;
+  readonly token: TokenInfo | undefined;
+  /** The row as it was before this request's use was taken off; undefined where none is. */
+  readonly tokenRow: Uint8Array | undefined;
+  readonly tokenKey: Uint8Array | undefined;
+  /** Lease time of the decision. */
+  readonly nowMs: number;
+}
+
+export class Deciding {
+  readonly #barrier: Barrier;
+  readonly #core: Core;
+  /** One TokenInfo object for one row, by the row's nonce: what the log keeps for it is kept by its identity. */
+  readonly #infos = new Map<string, TokenInfo>();
+
+  constructor(barrier: Barrier) {
+    this.#barrier = barrier;
+    this.#core = barrier.core;
+  }
+
+  /** The box closes: what was kept of tokens goes. */
+  forget(): void {
+    this.#infos.clear();
+  }
+
+  /** The path must have been routed just before: core keeps the route. */
+  decide(request: Inbound, operation: number): Begun {
+    const { store } = this.#barrier;
+    const { tokenKey, existenceKey } = this.#core.begin(operation, request.token);
+    let tokenRow = tokenKey === undefined ? undefined : store.get('token', tokenKey);
+    // Copied where another read of the store takes the view away.
+    if (tokenRow !== undefined && existenceKey !== undefined) tokenRow = Uint8Array.from(tokenRow);
+    const existenceRow = existenceKey === undefined ? undefined : store.get('record', existenceKey);
+    const nowMs = this.#barrier.lease.nowMs();
+    const input = {
+      tokenRow,
+      existenceRow,
+      nowMs,
+      deadlineMs: nowMs + request.deadlineMs,
+      peer: request.peer.address,
+      wrapTtl: request.wrapTtl,
+    };
+    let decision = this.#core.decide(input);
+    if (decision.verdict === 'needs-parameters') {
+      decision = this.#core.decide({ ...input, parameters: parametersOf(request.body) });
+    }
+    const token =
+      decision.verdict === 'token' ? undefined : this.#info(decision.grant, request.token, tokenKey, tokenRow);
+    const spent = decision.spentRow === undefined || tokenRow === undefined ? undefined : Uint8Array.from(tokenRow);
+    return { decision, token, tokenRow: spent, tokenKey, nowMs };
+  }
+
+  #info(
+    grant: number,
+    text: string | undefined,
+    tokenKey: Uint8Array | undefined,
+    row: Uint8Array | undefined,
+  ): TokenInfo | undefined {
+    // A batch token has no row of its own: what was read is its parent's.
+    const own = text?.startsWith('hvb.') === true ? undefined : row;
+    const nonce = own === undefined ? undefined : Buffer.from(own.buffer, own.byteOffset, 29).toString('latin1');
+    const kept = nonce === undefined ? undefined : this.#infos.get(nonce);
+    if (kept !== undefined) return kept;
+    const payload = this.#core.tokenPayload(grant);
+    if (payload === undefined) return undefined;
+    const record = decodeToken(payload);
+    const id = record.type === 'batch' || tokenKey === undefined ? '' : Buffer.from(tokenKey).toString('hex');
+    const info = tokenInfo(id, record);
+    if (nonce !== undefined) {
+      if (this.#infos.size >= TOKENS_KEPT) this.#infos.clear();
+      this.#infos.set(nonce, info);
+    }
+    return info;
+  }
+}
+
+function parametersOf(body: ValueMap): Parameter[] {
+  return Object.entries(body).map(([name, value]) =>
+    typeof value === 'string' ? { name, kind: 'text', value } : { name, kind: 'json', value: canonical(value) },
+  );
+}
+
+/** JSON with sorted keys, for comparing with the values of a policy. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, item: unknown) => {
+    if (typeof item === 'bigint') return String(item);
+    if (typeof item !== 'object' || item === null || Array.isArray(item)) return item;
+    return Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)));
+  });
+}
