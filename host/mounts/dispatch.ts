@@ -210,9 +210,14 @@ export class Dispatch implements Dispatcher {
     try {
       this.#parts.audit.request(grant, context);
     } catch (thrown) {
-      if (!this.#core.sealed) this.#core.endGrant(grant);
+      this.#drop(grant);
       throw thrown;
     }
+  }
+
+  /** Ends a grant whose leaf could not be composed: those that are live are bounded. */
+  #drop(grant: number): void {
+    if (!this.#core.sealed) this.#core.endGrant(grant);
   }
 
   #close(
@@ -223,12 +228,17 @@ export class Dispatch implements Dispatcher {
     const { audit, lease } = this.#parts;
     if (this.#core.sealed) throw new Fault('appliance.sealed', 'Vault is sealed');
     const { answer, error: text } = outcome;
-    audit.response(grant, context, {
-      timeMs: lease.wallOf(lease.nowMs()),
-      timeNanos: lease.nowNanos(),
-      answer,
-      error: text,
-    });
+    try {
+      audit.response(grant, context, {
+        timeMs: lease.wallOf(lease.nowMs()),
+        timeNanos: lease.nowNanos(),
+        answer,
+        error: text,
+      });
+    } catch (thrown) {
+      this.#drop(grant);
+      throw thrown;
+    }
   }
 
   #prepare(
@@ -330,8 +340,14 @@ export class Dispatch implements Dispatcher {
     const { decision } = begun;
     const context = this.#context(request, begun, undefined);
     this.#begin(decision.grant, context);
-    const spent = begun.tokenRow === undefined || (await this.#spend(begun));
-    const outbound = decision.verdict === 'token' ? TOKEN_REFUSED : answer(decision.grant);
+    let spent = true;
+    let outbound: Outbound;
+    try {
+      spent = begun.tokenRow === undefined || (await this.#spend(begun));
+      outbound = decision.verdict === 'token' ? TOKEN_REFUSED : answer(decision.grant);
+    } catch (thrown) {
+      outbound = answerOf(hostFault(thrown));
+    }
     this.#close(context, decision.grant, outbound.kind === 'error' ? { error: outbound.errors[0] ?? '' } : {});
     await this.#parts.audit.durable('answer');
     if (decision.lastUse && begun.token !== undefined) await this.#parts.tokens.revoke(begun.token.id);

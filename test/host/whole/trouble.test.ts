@@ -1,0 +1,60 @@
+/** Requests when the store or the log takes nothing, and what a crash in the middle of one leaves behind. */
+import { afterEach, expect, test, vi } from 'vitest';
+import { Fault } from '../../../host/fault.ts';
+import type { Outbound } from '../../../host/ports/dispatch.ts';
+import type { Batch } from '../../../host/ports/store.ts';
+import { type WholeBox, wholeBox } from './box.ts';
+
+/** Grants that are live at most (core/spec/gate.md). */
+const GRANTS = 1024;
+const open: WholeBox[] = [];
+afterEach(async () => {
+  vi.restoreAllMocks();
+  for (const box of open.splice(0)) await box.end();
+});
+
+async function made(): Promise<WholeBox> {
+  const box = await wholeBox();
+  open.push(box);
+  return box;
+}
+
+const status = (outbound: Outbound): number => (outbound.kind === 'error' ? outbound.status : 200);
+
+/** From now on the store has only the room that is kept back for revocation. @returns gives it room again */
+function fill(box: WholeBox): () => void {
+  const { store } = box;
+  const spy = vi.spyOn(store, 'commit');
+  const real = Object.getPrototypeOf(store).commit as (batch: Batch) => Promise<void>;
+  spy.mockImplementation(async (batch) => {
+    if (batch.urgent !== true) throw new Fault('store.full', 'the disk is full');
+    await real.call(store, batch);
+  });
+  return () => spy.mockRestore();
+}
+
+async function tokenOf(box: WholeBox, uses: number): Promise<string> {
+  const { auth } = await box.ok('write', 'auth/token/create', { policies: ['root'], num_uses: uses, ttl: 0 });
+  return auth?.clientToken ?? '';
+}
+
+test('a use that cannot be taken off is answered with its leaf, and leaves no grant behind', async () => {
+  const box = await made();
+  const token = await tokenOf(box, 5000);
+  const empty = fill(box);
+  const before = box.audit.size;
+  for (let i = 0; i <= GRANTS; i++) expect(status(await box.send('read', 'nothing/x', {}, token))).toBe(507);
+  expect(box.audit.size - before).toBe(2 * (GRANTS + 1));
+  empty();
+  expect(status(await box.send('read', 'nothing/x', {}, token))).toBe(404);
+});
+
+test('an answer that the log does not take leaves no grant behind', async () => {
+  const box = await made();
+  const spy = vi.spyOn(box.audit, 'response').mockImplementation(() => {
+    throw new Fault('audit.unavailable', 'the audit log cannot be written');
+  });
+  for (let i = 0; i <= GRANTS; i++) expect(status(await box.send('read', 'secret/data/x'))).toBe(503);
+  spy.mockRestore();
+  expect(status(await box.send('read', 'secret/data/x'))).toBe(404);
+});
