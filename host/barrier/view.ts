@@ -29,11 +29,14 @@ export class GrantView implements View {
   readonly #barrier: Barrier;
   readonly #grant: number;
   readonly #mountId: string;
+  readonly #urgent: boolean;
 
-  constructor(barrier: Barrier, grant: number, mountId: string) {
+  /** @param urgent  revocation: its changes may use the space that is kept back */
+  constructor(barrier: Barrier, grant: number, mountId: string, urgent = false) {
     this.#barrier = barrier;
     this.#grant = grant;
     this.#mountId = mountId;
+    this.#urgent = urgent;
   }
 
   get(path: string, suffix: Uint8Array = NO_SUFFIX): Uint8Array | undefined {
@@ -80,7 +83,7 @@ export class GrantView implements View {
 
   update<T>(path: string, work: (change: ViewChange) => T | Promise<T>): Promise<T> {
     return this.#barrier.inLine(`${this.#mountId}/${path}`, async () => {
-      const change = new GrantChange(this.#barrier, this.#grant, this.#mountId);
+      const change = new GrantChange(this.#barrier, this.#grant, this.#mountId, this.#urgent);
       const result = await work(change);
       await change.commit();
       return result;
@@ -120,15 +123,17 @@ class GrantChange implements ViewChange {
   /** Records deleted whole: their names go too. */
   readonly #deleted = new Set<string>();
   readonly #mountId: string;
+  readonly #urgent: boolean;
   readonly #endings: Ending[] = [];
   /** Prefixes of directories, one for each entry that this change adds or takes away. */
   #added: Uint8Array[] = [];
   #removed: Uint8Array[] = [];
 
-  constructor(barrier: Barrier, grant: number, mountId: string) {
+  constructor(barrier: Barrier, grant: number, mountId: string, urgent: boolean) {
     this.#barrier = barrier;
     this.#grant = grant;
     this.#mountId = mountId;
+    this.#urgent = urgent;
   }
 
   get #core(): Core {
@@ -246,7 +251,7 @@ class GrantChange implements ViewChange {
       for (const ending of this.#endings) puts.push(...this.#end(ending));
     });
     try {
-      await this.#barrier.commit(puts, expect);
+      await this.#barrier.commit(puts, expect, this.#urgent);
     } catch (error) {
       // Somebody made the record in between: the request was decided as a create and has to be decided again.
       if (created && error instanceof Fault && error.code === 'store.conflict' && this.#appeared(puts)) {

@@ -144,12 +144,13 @@ export class Dispatch implements Dispatcher {
   }
 
   /** Takes the use off that this request costs, durable. @returns false if another request took it first */
-  async #spend({ decision, tokenRow, tokenKey }: Begun): Promise<boolean> {
+  async #spend({ decision, tokenRow, tokenKey }: Begun, urgent: boolean): Promise<boolean> {
     if (decision.spentRow === undefined || tokenRow === undefined || tokenKey === undefined) return true;
     try {
       await this.#parts.barrier.commit(
         [{ table: 'token', key: tokenKey, value: decision.spentRow }],
         [{ table: 'token', key: tokenKey, is: tokenRow }],
+        urgent,
       );
       return true;
     } catch (thrown) {
@@ -169,7 +170,7 @@ export class Dispatch implements Dispatcher {
     let outbound: Outbound;
     let answer: Answer | undefined;
     try {
-      if (begun.tokenRow !== undefined && !(await this.#spend(begun))) {
+      if (begun.tokenRow !== undefined && !(await this.#spend(begun, context.urgent === true))) {
         this.#close(context, decision.grant, { error: 'the token was used by another request at the same time' });
         await audit.durable('answer');
         return 'again';
@@ -343,7 +344,7 @@ export class Dispatch implements Dispatcher {
     let spent = true;
     let outbound: Outbound;
     try {
-      spent = begun.tokenRow === undefined || (await this.#spend(begun));
+      spent = begun.tokenRow === undefined || (await this.#spend(begun, context.urgent === true));
       outbound = decision.verdict === 'token' ? TOKEN_REFUSED : answer(decision.grant);
     } catch (thrown) {
       outbound = answerOf(hostFault(thrown));

@@ -3,7 +3,7 @@ import type { Barrier, OpenedRow } from '../barrier/barrier.ts';
 import { retry } from '../barrier/barrier.ts';
 import { expiryDelete, expiryPut } from '../barrier/expiry-row.ts';
 import { throughCore } from '../barrier/fault.ts';
-import { recordsBelow } from '../barrier/view.ts';
+import { GrantView, recordsBelow } from '../barrier/view.ts';
 import { Fault } from '../fault.ts';
 import type { Due } from '../leases/expiry.ts';
 import type { TokenInfo } from '../ports/engine.ts';
@@ -263,14 +263,15 @@ export class Tokens {
       await retry(async () => {
         const found = this.#open(grant, child);
         const link: Put = { table: 'child', key: Buffer.concat([bytesOf(id), bytesOf(child)]) };
-        if (found === undefined) return await this.#barrier.commit([link]);
+        if (found === undefined) return await this.#barrier.commit([link], [], true);
         const orphan = this.#barrier.seal(
           grant,
           'token',
           bytesOf(child),
           encodeToken({ ...found.token, parentId: undefined }),
         );
-        await this.#barrier.commit([link, orphan], [{ table: 'token', key: bytesOf(child), is: found.opened.row }]);
+        const expect: Expectation[] = [{ table: 'token', key: bytesOf(child), is: found.opened.row }];
+        await this.#barrier.commit([link, orphan], expect, true);
       });
     }
   }
@@ -297,7 +298,7 @@ export class Tokens {
   }
 
   async #emptyCubbyhole(grant: number, id: string): Promise<void> {
-    const view = this.#barrier.view(grant, CUBBYHOLE);
+    const view = new GrantView(this.#barrier, grant, CUBBYHOLE, true);
     for (const path of recordsBelow(view, id)) await view.update(path, (change) => change.delete(path));
   }
 

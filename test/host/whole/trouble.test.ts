@@ -3,6 +3,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { Fault } from '../../../host/fault.ts';
 import type { Outbound } from '../../../host/ports/dispatch.ts';
 import type { Batch } from '../../../host/ports/store.ts';
+import { type LeaseBox, leaseBox } from '../leases/rig.ts';
 import { type WholeBox, wholeBox } from './box.ts';
 
 /** Grants that are live at most (core/spec/gate.md). */
@@ -15,6 +16,12 @@ afterEach(async () => {
 
 async function made(): Promise<WholeBox> {
   const box = await wholeBox();
+  open.push(box);
+  return box;
+}
+
+async function leasing(): Promise<LeaseBox> {
+  const box = await leaseBox();
   open.push(box);
   return box;
 }
@@ -57,4 +64,21 @@ test('an answer that the log does not take leaves no grant behind', async () => 
   for (let i = 0; i <= GRANTS; i++) expect(status(await box.send('read', 'secret/data/x'))).toBe(503);
   spy.mockRestore();
   expect(status(await box.send('read', 'secret/data/x'))).toBe(404);
+});
+
+test('a full disk keeps no token from being revoked: its uses, its cubbyhole, and what it leaves behind', async () => {
+  const box = await leasing();
+  const limited = await tokenOf(box, 3);
+  const { auth: parent } = await box.ok('write', 'auth/token/create', { policies: ['root'] });
+  const { auth: child } = await box.ok('write', 'auth/token/create', { policies: ['root'] }, parent?.clientToken);
+  await box.ok('write', 'cubbyhole/mine', { a: 'b' }, child?.clientToken);
+  const { name } = await box.creds('r', {}, parent?.clientToken);
+  const { auth: other } = await box.ok('write', 'auth/token/create', { policies: ['root'] });
+  const { auth: orphan } = await box.ok('write', 'auth/token/create', { policies: ['root'] }, other?.clientToken);
+  fill(box);
+  expect(status(await box.send('write', 'auth/token/revoke-self', {}, limited))).toBe(200);
+  expect(status(await box.send('write', 'auth/token/revoke', { token: parent?.clientToken ?? '' }))).toBe(200);
+  await box.until(() => !box.server.logins.has(name));
+  expect(status(await box.send('write', 'auth/token/revoke-orphan', { token: other?.clientToken ?? '' }))).toBe(200);
+  expect(status(await box.send('read', 'auth/token/lookup-self', {}, orphan?.clientToken))).toBe(200);
 });
