@@ -16,6 +16,8 @@ export interface Begun {
   readonly tokenKey: Uint8Array | undefined;
   /** Lease time of the decision. */
   readonly nowMs: number;
+  /** Lease time after which the grant opens nothing any more. */
+  readonly deadlineMs: number;
 }
 
 export class Deciding {
@@ -43,11 +45,12 @@ export class Deciding {
     if (tokenRow !== undefined && existenceKey !== undefined) tokenRow = Uint8Array.from(tokenRow);
     const existenceRow = existenceKey === undefined ? undefined : store.get('record', existenceKey);
     const nowMs = this.#barrier.lease.nowMs();
+    const deadlineMs = nowMs + request.deadlineMs;
     const input = {
       tokenRow,
       existenceRow,
       nowMs,
-      deadlineMs: nowMs + request.deadlineMs,
+      deadlineMs,
       peer: request.peer.address,
       wrapTtl: request.wrapTtl,
     };
@@ -58,7 +61,7 @@ export class Deciding {
     const token =
       decision.verdict === 'token' ? undefined : this.#info(decision.grant, request.token, tokenKey, tokenRow);
     const spent = decision.spentRow === undefined || tokenRow === undefined ? undefined : Uint8Array.from(tokenRow);
-    return { decision, token, tokenRow: spent, tokenKey, nowMs };
+    return { decision, token, tokenRow: spent, tokenKey, nowMs, deadlineMs };
   }
 
   #info(

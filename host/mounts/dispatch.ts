@@ -6,11 +6,13 @@ import { isCoreFault } from '../../core/index.ts';
 import type { Core, Routed as CoreRoute, Decision } from '../../core/types.ts';
 import type { AuditContext, AuditLog } from '../audit/index.ts';
 import { type Barrier, StaleDecision } from '../barrier/barrier.ts';
+import { expiryPut } from '../barrier/expiry-row.ts';
 import { hostFault } from '../barrier/fault.ts';
 import { Fault, isFault } from '../fault.ts';
 import type { Dispatcher, Inbound, Outbound } from '../ports/dispatch.ts';
 import type { Answer, MountInfo, OperationContext } from '../ports/engine.ts';
 import type { LeaseTime } from '../ports/lease-time.ts';
+import type { Put } from '../ports/store.ts';
 import type { Tokens } from '../tokens/tokens.ts';
 import { NOT_VALID, type Wrapping } from '../tokens/wrapping.ts';
 import { withWarnings, wrapTtlOf } from './answers.ts';
@@ -143,19 +145,40 @@ export class Dispatch implements Dispatcher {
     };
   }
 
-  /** Takes the use off that this request costs, durable. @returns false if another request took it first */
-  async #spend({ decision, tokenRow, tokenKey }: Begun, urgent: boolean): Promise<boolean> {
-    if (decision.spentRow === undefined || tokenRow === undefined || tokenKey === undefined) return true;
-    try {
-      await this.#parts.barrier.commit(
-        [{ table: 'token', key: tokenKey, value: decision.spentRow }],
-        [{ table: 'token', key: tokenKey, is: tokenRow }],
-        urgent,
+  /**
+   * Takes the use off that this request costs, durable. With the last one the token's end is due: whatever comes between
+   * this and `#end`, the expiry queue ends it.
+   *
+   * @returns false if another request took it first
+   */
+  async #spend({ decision, tokenRow, tokenKey, deadlineMs }: Begun, urgent: boolean): Promise<boolean> {
+    const { spentRow, lastUse } = decision;
+    if (spentRow === undefined || tokenRow === undefined || tokenKey === undefined) return true;
+    const { barrier } = this.#parts;
+    const puts: Put[] = [{ table: 'token', key: tokenKey, value: spentRow }];
+    if (lastUse) {
+      puts.push(
+        await barrier.job('revocation', undefined, (grant) =>
+          expiryPut(barrier, grant, deadlineMs, 'revocation', tokenKey),
+        ),
       );
+    }
+    try {
+      await barrier.commit(puts, [{ table: 'token', key: tokenKey, is: tokenRow }], urgent);
       return true;
     } catch (thrown) {
       if (isFault(thrown, 'store.conflict')) return false;
       throw thrown;
+    }
+  }
+
+  /** After the answer's leaf: a token whose last use this was ends. What fails here the expiry queue does. */
+  async #end({ decision, token, deadlineMs }: Begun): Promise<void> {
+    if (!decision.lastUse || token === undefined) return;
+    try {
+      await this.#parts.tokens.revoke(token.id, false, deadlineMs);
+    } catch (thrown) {
+      if (!isFault(thrown)) throw thrown;
     }
   }
 
@@ -202,7 +225,7 @@ export class Dispatch implements Dispatcher {
     const text = outbound.kind === 'error' ? outbound.errors.join('; ') || `status ${outbound.status}` : undefined;
     this.#close(context, decision.grant, { answer, error: text });
     await audit.durable(context.urgent === true ? 'urgent' : 'answer');
-    if (decision.lastUse && begun.token !== undefined) await this.#parts.tokens.revoke(begun.token.id);
+    await this.#end(begun);
     return outbound;
   }
 
@@ -351,7 +374,7 @@ export class Dispatch implements Dispatcher {
     }
     this.#close(context, decision.grant, outbound.kind === 'error' ? { error: outbound.errors[0] ?? '' } : {});
     await this.#parts.audit.durable('answer');
-    if (decision.lastUse && begun.token !== undefined) await this.#parts.tokens.revoke(begun.token.id);
+    if (spent) await this.#end(begun);
     return spent ? outbound : 'again';
   }
 

@@ -216,12 +216,13 @@ export class Tokens {
    * refuses them. A crash in between is finished by the expiry queue.
    *
    * @param keepChildren  they become orphans
+   * @param dueMs         lease time of a row of table expiry by which the token was to end, if there is one: it goes too
    */
-  async revoke(id: string, keepChildren = false): Promise<void> {
+  async revoke(id: string, keepChildren = false, dueMs?: number): Promise<void> {
     await this.#barrier.job('revocation', CUBBYHOLE, async (grant) => {
       if (keepChildren) await this.#freeChildren(grant, id);
       const tree = await this.#mark(grant, id);
-      for (const one of tree.reverse()) await this.#remove(grant, one);
+      for (const one of tree.reverse()) await this.#remove(grant, one, one === id ? dueMs : undefined);
     });
   }
 
@@ -277,7 +278,7 @@ export class Tokens {
   }
 
   /** Removes a marked token whose children are gone. */
-  async #remove(grant: number, id: string): Promise<void> {
+  async #remove(grant: number, id: string, dueMs?: number): Promise<void> {
     await this.#ended(id);
     await this.#emptyCubbyhole(grant, id);
     const key = bytesOf(id);
@@ -294,6 +295,7 @@ export class Tokens {
         puts.push({ table: 'child', key: Buffer.concat([bytesOf(token.parentId), key]) });
     }
     puts.push(expiryDelete(0, 'revocation', key));
+    if (dueMs !== undefined) puts.push(expiryDelete(dueMs, 'revocation', key));
     await this.#barrier.commit(puts, [], true);
   }
 

@@ -83,25 +83,22 @@ export class Wrapping {
 
   /** Takes the answer out, for good. @throws Fault `input.invalid` also for all but one who ask at once */
   async unwrap(grant: number, text: string): Promise<Wrapped> {
-    return await this.#take(this.#read(grant, text));
+    const found = this.#read(grant, text);
+    await this.#take(found);
+    // The answer is taken; its token has nothing left to give.
+    await this.#tokens.revoke(found.id);
+    return found.wrapped;
   }
 
-  /** The same for the token that asks, whose one use is spent already. */
+  /** The same for the token that asks: its one use is spent already, and with the answer it ends. */
   async unwrapOwn(grant: number, id: string): Promise<Wrapped> {
     const opened = this.#barrier.open(grant, 'wrap', Buffer.from(id, 'hex'));
     if (opened === undefined) throw notValid();
-    return await this.#take({ id, row: opened.row, wrapped: decodePayload(opened.payload) as unknown as Wrapped });
+    await this.#take({ id, row: opened.row });
+    return decodePayload(opened.payload) as unknown as Wrapped;
   }
 
-  async #take({
-    id,
-    row,
-    wrapped,
-  }: {
-    readonly id: string;
-    readonly row: Uint8Array;
-    readonly wrapped: Wrapped;
-  }): Promise<Wrapped> {
+  async #take({ id, row }: { readonly id: string; readonly row: Uint8Array }): Promise<void> {
     const key = Buffer.from(id, 'hex');
     try {
       await this.#barrier.commit([{ table: 'wrap', key }], [{ table: 'wrap', key, is: row }]);
@@ -109,9 +106,6 @@ export class Wrapping {
       if (isFault(error, 'store.conflict')) throw notValid();
       throw error;
     }
-    // The answer is taken; its token has nothing left to give.
-    await this.#tokens.revoke(id);
-    return wrapped;
   }
 }
 

@@ -82,3 +82,35 @@ test('a full disk keeps no token from being revoked: its uses, its cubbyhole, an
   expect(status(await box.send('write', 'auth/token/revoke-orphan', { token: other?.clientToken ?? '' }))).toBe(200);
   expect(status(await box.send('read', 'auth/token/lookup-self', {}, orphan?.clientToken))).toBe(200);
 });
+
+test('a token that was used up ends though the box dies before its last answer, with what it made', async () => {
+  const box = await leasing();
+  const token = await tokenOf(box, 2);
+  const { name } = await box.creds('r', {}, token);
+  // The last use is durable, and nothing of what follows happens.
+  let goOn = (): void => undefined;
+  const stopped = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  vi.spyOn(box.services.tokens, 'revoke').mockImplementation(() => stopped);
+  const last = box.send('read', 'secret/data/x', {}, token);
+  await box.until(async () => status(await box.send('read', 'secret/data/x', {}, token)) === 403);
+  const after = await box.cut();
+  open.push(after);
+  expect(after.server.logins.has(name)).toBe(true);
+  await after.until(() => !after.server.logins.has(name), 5000);
+  goOn();
+  await last;
+});
+
+test('one that was used up leaves nothing that is due', async () => {
+  const box = await made();
+  const before = [...box.store.range('expiry')].length;
+  const token = await tokenOf(box, 1);
+  expect(status(await box.send('read', 'secret/data/x', {}, token))).toBe(404);
+  expect([...box.store.range('expiry')].length).toBe(before);
+  const { wrapInfo } = await box.ok('write', 'sys/wrapping/wrap', { a: 'b' }, undefined, { wrapTtl: 60 });
+  expect((await box.ok('write', 'sys/wrapping/unwrap', {}, wrapInfo?.token)).data).toEqual({ a: 'b' });
+  expect([...box.store.range('expiry')].length).toBe(before);
+  expect([...box.store.range('wrap')].length).toBe(0);
+});
