@@ -84,7 +84,7 @@ export class Box implements Appliance {
     });
     this.keyService = keyService({
       ...{ keys: this.keys, ceremonies: this.#ceremonies, holder, openers, lockout, allowed },
-      counters: () => this.counters(),
+      ...{ counters: () => this.counters(), leavesDurable: () => log.durable() },
     });
     this.#quorum = new Quorum(options.random);
     this.#opening = new Opening(options, this.keys);
@@ -327,6 +327,8 @@ export class Box implements Appliance {
   async seal(): Promise<void> {
     await this.#turns.next(async () => {
       if (this.#state !== 'open') throw new Fault('appliance.sealed', 'Vault is sealed');
+      // Whoever asked is on disk before the mark is.
+      await this.#options.log.durable();
       await this.#options.store.commit({ puts: [sealMarkPut(true)], urgent: true });
       this.#options.log.note('seal.closed', {});
       this.#state = 'sealing';

@@ -17,6 +17,8 @@ export interface KeyServiceParts {
   readonly lockout: LockoutService;
   readonly allowed: readonly SlotKind[];
   readonly counters: () => readonly CounterStatus[];
+  /** Resolves when the leaves that ask for something are on disk: they come before a device hears of it. */
+  readonly leavesDurable: () => Promise<void>;
 }
 
 const HARDWARE: ReadonlySet<SlotKind> = new Set<SlotKind>(['tpm2', 'pkcs11']);
@@ -73,6 +75,7 @@ export function keyService(parts: KeyServiceParts): KeyService {
       const adapter = openers.adapterOf(slot.header.kind);
       if (adapter === undefined)
         throw new Fault('slot.unavailable', `a ${slot.header.kind} slot is tested by its holders`);
+      await parts.leavesDurable();
       try {
         await proveSlot(adapter, slot, offeredOf(offer));
         openers.worked(slot);

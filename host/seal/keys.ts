@@ -276,13 +276,15 @@ export class KeyChanges {
     throw new Fault('slot.refused', `slots of kind ${kind} are not allowed here (seal.allowed)`);
   }
 
-  #create(
+  /** The device makes a key, and may count a PIN: the leaf that asks for it comes first. */
+  async #create(
     adapter: SealSlot,
     quorum: { readonly threshold: number; readonly shares: number },
     offered: Offered = {},
   ): Promise<NewSlot> {
-    const { core, random, clock } = this.#parts;
-    return createSlot(core, random, adapter, quorum, clock.wallMs(), offered);
+    const { core, random, clock, leavesDurable } = this.#parts;
+    await leavesDurable();
+    return await createSlot(core, random, adapter, quorum, clock.wallMs(), offered);
   }
 
   /** Counts a new ring: stored, in force, counted. Then the counters follow the slots. */

@@ -98,6 +98,8 @@ export class Machine {
   /** Run around each commit: throw where the power goes. */
   beforeCommit: () => void = () => undefined;
   afterCommit: () => void = () => undefined;
+  /** Resolves when the leaves composed so far are on disk. */
+  leavesDurable: () => Promise<void> = async () => undefined;
   /** Requests that are in when the box closes: it waits for them. */
   lastRequests: () => Promise<unknown> = async () => undefined;
   freshness: Freshness;
@@ -208,7 +210,7 @@ export class Machine {
           this.events.push('log.start');
         },
         note: (event) => void this.notes.push(event),
-        durable: async () => undefined,
+        durable: () => this.leavesDurable(),
         keysChanged: async () => void this.events.push('log.keys'),
         stop: async () => void this.events.push('log.stop'),
         clear: () => void this.events.push('log.clear'),

@@ -1,0 +1,62 @@
+/** The leaf of whoever asks is on disk before a device hears of it and before anything is stored. */
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import type { SealSlot } from '../../../host/ports/seal-slot.ts';
+import { KeyfileSlot } from '../../../host/seal/keyfile/keyfile.ts';
+import { idOf } from '../../../host/seal/openers.ts';
+import { files } from '../../../host/system/files.ts';
+import { systemRandom } from '../../../host/system/random.ts';
+import { Machine, scratch } from './machine.ts';
+
+const SOLO = { shares: 1, threshold: 1, keyfile: true } as const;
+
+/** A box whose log is slow: `order` says what came when. */
+async function slow(): Promise<{ readonly machine: Machine; readonly order: string[] }> {
+  const order: string[] = [];
+  const machine = new Machine('sealed');
+  const path = join(scratch, `device-${systemRandom.uuid()}`);
+  const slot = new KeyfileSlot({ path, random: systemRandom, files });
+  const device: SealSlot = {
+    kind: 'pkcs11',
+    ...{ automatic: slot.automatic, bindsContext: slot.bindsContext },
+    async create(context) {
+      order.push('create');
+      return await slot.create(context);
+    },
+    async recover(blob, context) {
+      order.push('recover');
+      return await slot.recover(blob, context);
+    },
+    discard: (blob, kept) => slot.discard(blob, kept),
+  };
+  await machine.box.initialise(SOLO);
+  machine.hardware.push(device);
+  machine.restart();
+  expect(await machine.box.unsealAutomatically()).toBe(true);
+  machine.leavesDurable = async () => {
+    await new Promise((resolve) => setImmediate(resolve));
+    order.push('leaves');
+  };
+  machine.beforeCommit = () => {
+    order.push('commit');
+  };
+  order.length = 0;
+  return { machine, order };
+}
+
+test('before a device makes the key of a new slot, and before it is asked for that of an old one', async () => {
+  const { machine, order } = await slow();
+  await machine.box.keyService.addSlot('pkcs11', { keepKeyfile: true });
+  expect(order.slice(0, 2)).toEqual(['leaves', 'create']);
+  const found = machine.box.holder().slots.find(({ header }) => header.kind === 'pkcs11');
+  if (found === undefined) throw new Error('there is a slot');
+  order.length = 0;
+  await machine.box.keyService.testSlot(idOf(found));
+  expect(order).toEqual(['leaves', 'recover']);
+});
+
+test('before the mark of a box that a person seals', async () => {
+  const { machine, order } = await slow();
+  await machine.box.seal();
+  expect(order.slice(0, 2)).toEqual(['leaves', 'commit']);
+});
