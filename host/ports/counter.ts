@@ -61,6 +61,7 @@ export interface Counting {
    *
    * @param commit   commits the change together with the rows it is given
    * @param inForce  runs when the change is durable, whatever becomes of the counters
+   * @throws Fault `appliance.busy` while rows of the store are still verified: nothing is changed
    * @throws Fault `counter.unavailable` if a counter is away: before `commit`, and nothing is changed; or after it, and
    *         the sentence says that the change is made
    */

@@ -10,6 +10,7 @@ import type { Offered, SealSlot, SlotKind } from '../ports/seal-slot.ts';
 import type { Snapshot } from '../ports/store.ts';
 import type { Secret } from '../secret.ts';
 import { Ceremonies } from './ceremony.ts';
+import { verifying } from './counters.ts';
 import { clearLeftovers, foundBox, type InitOptions } from './founding.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { keyService } from './key-service.ts';
@@ -202,12 +203,7 @@ export class Box implements Appliance {
       exclusive: (work) =>
         this.#turns.next(async () => {
           if (stopped()) throw new Fault('appliance.sealed', 'Vault is sealed');
-          if (this.#verifying) {
-            throw new Fault(
-              'appliance.busy',
-              'the store is still being verified: try again when health says it is done',
-            );
-          }
+          if (this.#verifying) throw verifying();
           return await work();
         }),
     };
@@ -411,7 +407,11 @@ export class Box implements Appliance {
   async #verifyBehind(snapshot: Snapshot, life: number): Promise<void> {
     this.#verifying = true;
     const agrees = await this.#opening.verifyRest(snapshot, () => this.#life !== life || this.#core.sealed);
-    this.#verifying = false;
+    // Another life has its own.
+    if (this.#life === life) {
+      this.#verifying = false;
+      if (agrees !== false) this.#options.counters.verifying = false;
+    }
     if (agrees === true) this.keys.rewrapBehind(this.holder());
     if (agrees !== false) return;
     this.#troubles.set(ROLLED_BACK, oldRow());

@@ -70,6 +70,10 @@ export function refuse(findings: readonly CounterFinding[]): never {
   );
 }
 
+/** Of what waits until every row is verified. */
+export const verifying = (): Fault =>
+  new Fault('appliance.busy', 'the store is still being verified: try again when health says it is done');
+
 export class Counters implements Counting {
   readonly #parts: CountersParts;
   readonly #row: JobRow;
@@ -83,6 +87,7 @@ export class Counters implements Counting {
   #countedAtMs = 0;
   #askedAtMs = 0;
   #beating = false;
+  #verifying = false;
 
   constructor(parts: CountersParts) {
     this.#parts = parts;
@@ -159,13 +164,21 @@ export class Counters implements Counting {
       this.#enrolled = [];
       this.#away.clear();
       this.#missing.clear();
+      this.#verifying = false;
     });
   }
 
   // ------------------------------------------------------------------------------------------ while it is open
 
-  change<T>(commit: (more: readonly Put[]) => Promise<T>, inForce?: (result: T) => void): Promise<T> {
-    return this.#change(false, commit, inForce);
+  /** While rows are verified nothing that counts is changed: what let it pass may be an old row. Keys have their own wait. */
+  set verifying(on: boolean) {
+    this.#verifying = on;
+  }
+
+  /** @throws Fault `appliance.busy` while rows are verified: nothing was changed */
+  async change<T>(commit: (more: readonly Put[]) => Promise<T>, inForce?: (result: T) => void): Promise<T> {
+    if (this.#verifying) throw verifying();
+    return await this.#change(false, commit, inForce);
   }
 
   /**

@@ -87,6 +87,7 @@ export class Opening {
       await counters.change((more) => this.record([...puts, ...more], true));
       if (this.residence.lives !== undefined) slots = await this.becomeAnother(slots);
       await this.#followSlots(slots);
+      counters.verifying = !whole;
       await residents.open();
       kept = !whole;
     } finally {
