@@ -168,6 +168,7 @@ export class Facade extends KeyCalls implements Core {
         input.nowMs,
         input.deadlineMs,
         input.wrapTtl,
+        input.refuseEnding === true ? 1 : 0,
       ),
     );
     const verdict = VERDICTS[w.result(0)] ?? 'token';

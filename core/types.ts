@@ -160,6 +160,8 @@ export interface DecideInput {
   readonly peer: string | undefined;
   /** Seconds asked for by X-Vault-Wrap-TTL; 0 none. */
   readonly wrapTtl: number;
+  /** A token that has an expiry is refused: the host does not know the time well enough for it. */
+  readonly refuseEnding?: boolean;
 }
 
 /** `text` for strings (their UTF-8), `json` for anything else in canonical JSON. */

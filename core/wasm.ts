@@ -204,9 +204,9 @@ export class Wasm {
     const guard =
       (work: Export): Export =>
       // Fixed places instead of a rest array: core takes what it declares and ignores the others.
-      (a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0) => {
+      (a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0) => {
         try {
-          return work(a, b, c, d, e, f, g);
+          return work(a, b, c, d, e, f, g, h);
         } catch (error) {
           if (!(error instanceof WebAssembly.RuntimeError)) throw error;
           this.#exports = undefined;

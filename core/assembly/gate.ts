@@ -116,7 +116,7 @@ import {
   tokenLength,
 } from './presented';
 import { noMount, openRow, sealRow } from './sealed-row';
-import { cidrsOf, isRootName, spend, TOKEN_POLICIES } from './tokens';
+import { cidrsOf, ends, isRootName, spend, TOKEN_POLICIES } from './tokens';
 
 // The request between route and decide.
 const SLASH: u32 = 0x2f;
@@ -223,6 +223,8 @@ function policySet(payload: usize): i32 {
  * Decides the begun request. IN: row under the token key, existence row, encoded parameters, peer's address, one behind
  * the other; a length of -1: not given. Results: verdict, capability, grant number (2 words), flags (1 root, 2 sudo,
  * 4 a spent row is in OUT, 8 last use), length of the spent row, number of granting policies (at OUT + 32 KiB, 2 each).
+ *
+ * @param refuseEnding  the host does not know the time well enough for a token that has an expiry
  */
 export function decide(
   rowLength: i32,
@@ -232,6 +234,7 @@ export function decide(
   now: f64,
   deadlineMs: f64,
   wrapTtl: u32,
+  refuseEnding: bool,
 ): u32 {
   if (stage != STAGE_BEGUN || !isOpen()) return BAD_ARGUMENT;
   const nowMs = <u64>now;
@@ -250,7 +253,7 @@ export function decide(
   capability = wanted(verb, true);
   if ((flags & OP_OPEN) != 0) {
     verdict = VERDICT_ALLOWED;
-  } else if (isGood(row, rowLength, nowMs, family, address)) {
+  } else if (isGood(row, rowLength, nowMs, family, address) && !(refuseEnding && ends(OPENED))) {
     let present = true;
     if (existenceLength > 0) {
       present = existsLength >= 0;

@@ -126,6 +126,11 @@ export function isAlive(payload: usize, nowMs: u64): bool {
   return loadU32(payload + TOKEN_USES) != SPENT && isZero16(payload + TOKEN_ENTITY);
 }
 
+/** True if the token of this payload has an expiry. */
+export function ends(payload: usize): bool {
+  return loadU64(payload + TOKEN_EXPIRES) != 0;
+}
+
 /** True for no CIDRs, or if the peer's address (family 4 or 6; 0 none) lies in one of them. */
 export function isWithin(cidrs: usize, family: u32, address: usize): bool {
   let left = <u32>load<u8>(cidrs);

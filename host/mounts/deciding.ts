@@ -4,6 +4,7 @@ import type { Barrier } from '../barrier/barrier.ts';
 import type { Inbound } from '../ports/dispatch.ts';
 import type { TokenInfo } from '../ports/engine.ts';
 import type { ValueMap } from '../ports/value.ts';
+import { isHonoured } from '../tokens/honoured.ts';
 import { decodeToken, tokenInfo } from '../tokens/row.ts';
 
 const TOKENS_KEPT = 4096;
@@ -36,8 +37,8 @@ export class Deciding {
     this.#infos.clear();
   }
 
-  /** The path must have been routed just before: core keeps the route. */
-  decide(request: Inbound, operation: number): Begun {
+  /** @param path  must have been routed just before: core keeps the route */
+  decide(request: Inbound, operation: number, path = request.path): Begun {
     const { store } = this.#barrier;
     const { tokenKey, existenceKey } = this.#core.begin(operation, request.token);
     let tokenRow = tokenKey === undefined ? undefined : store.get('token', tokenKey);
@@ -58,8 +59,16 @@ export class Deciding {
     if (decision.verdict === 'needs-parameters') {
       decision = this.#core.decide({ ...input, parameters: parametersOf(request.body) });
     }
-    const token =
+    let token =
       decision.verdict === 'token' ? undefined : this.#info(decision.grant, request.token, tokenKey, tokenRow);
+    if (token !== undefined && !isHonoured(token, this.#barrier.lease)) {
+      // Nothing was opened under the grant, and no leaf says of it.
+      this.#core.endGrant(decision.grant);
+      this.#core.route(path);
+      this.#core.begin(operation, request.token);
+      decision = this.#core.decide({ ...input, refuseEnding: true });
+      token = undefined;
+    }
     const spent = decision.spentRow === undefined || tokenRow === undefined ? undefined : Uint8Array.from(tokenRow);
     return { decision, token, tokenRow: spent, tokenKey, nowMs, deadlineMs };
   }

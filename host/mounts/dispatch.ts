@@ -360,7 +360,7 @@ export class Dispatch implements Dispatcher {
     this.#core.route(ABSENT_PATH);
     const found = this.#parts.registry.router('system').find('internal/absent', 'help');
     if (found === 'path' || found === 'operation') throw new Error('the operation for absent paths is not declared');
-    const begun = this.#deciding.decide(request, found.number);
+    const begun = this.#deciding.decide(request, found.number, ABSENT_PATH);
     const { decision } = begun;
     const context = this.#context(request, begun, undefined);
     this.#begin(decision.grant, context);

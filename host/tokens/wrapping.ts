@@ -9,6 +9,8 @@ import { decodePayload, encodePayload } from '../payload.ts';
 import type { Answer, WrapInfo } from '../ports/engine.ts';
 import type { ValueMap } from '../ports/value.ts';
 import { timestampNanos } from '../timestamp.ts';
+import { isHonoured } from './honoured.ts';
+import { tokenInfo } from './row.ts';
 import type { Tokens } from './tokens.ts';
 
 export const NOT_VALID = 'wrapping token is not valid or does not exist';
@@ -75,7 +77,8 @@ export class Wrapping {
   }
 
   #readId(grant: number, id: string): { readonly id: string; readonly row: Uint8Array; readonly wrapped: Wrapped } {
-    const token = this.#tokens.byId(grant, id)?.token;
+    const found = this.#tokens.byId(grant, id)?.token;
+    const token = found !== undefined && isHonoured(tokenInfo(id, found), this.#barrier.lease) ? found : undefined;
     const opened = token?.wrapping === true ? this.#barrier.open(grant, 'wrap', Buffer.from(id, 'hex')) : undefined;
     if (opened === undefined) throw notValid();
     return { id, row: opened.row, wrapped: decodePayload(opened.payload) as unknown as Wrapped };

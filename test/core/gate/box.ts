@@ -156,7 +156,7 @@ export class Box {
     operation: number,
     path: string,
     token: string | undefined,
-    more: { nowMs?: number; peer?: string; wrapTtl?: number } = {},
+    more: { nowMs?: number; peer?: string; wrapTtl?: number; refuseEnding?: boolean } = {},
   ): Decision {
     this.core.route(path);
     const begun = this.core.begin(operation, token);
@@ -169,6 +169,7 @@ export class Box {
       deadlineMs: nowMs + 1000,
       peer: more.peer,
       wrapTtl: more.wrapTtl ?? 0,
+      refuseEnding: more.refuseEnding ?? false,
     });
   }
 

@@ -55,6 +55,14 @@ describe('a batch token', () => {
     expect(box.core.newToken(grant, 'recovery').text).toMatch(/^hvr\.[0-9A-Za-z]{24}$/);
   });
 
+  test('that has an expiry is refused where the host does not know the time, and one without is not', () => {
+    const box = withPolicies(RULES);
+    const timeless = { refuseEnding: true };
+    expect(box.decide(READ, 'secret/a', batch(box, { expires: NOW + 1 }), timeless).verdict).toBe('token');
+    expect(box.decide(READ, 'secret/a', box.token(), timeless).verdict).toBe('allowed');
+    expect(box.decide(READ, 'secret/a', box.token({ expires: NOW + 1 }), timeless).verdict).toBe('token');
+  });
+
   test('lives only while its time, its mount and its parent do', () => {
     const box = withPolicies(RULES);
     expect(box.decide(READ, 'secret/a', batch(box, { expires: NOW })).verdict).toBe('token');
