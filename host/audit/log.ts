@@ -308,8 +308,7 @@ export class AuditLog {
   /** A new signing key; both sign the leaf that says so. */
   async rotateKey(): Promise<void> {
     const running = this.#require();
-    const note = await running.signing.rotate(running.writer.written);
-    await running.note({ event: 'log.key', data: { note } });
+    await running.signing.rotate(running.writer.written, (note) => running.note({ event: 'log.key', data: { note } }));
     await running.publisher.resign();
   }
 

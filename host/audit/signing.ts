@@ -126,15 +126,21 @@ export class Signing {
     return signNote(checkpointText({ origin: this.origin, size, root }), [this.#signer]);
   }
 
-  /** @returns the note, signed by the old key and the new one, that belongs into the log */
-  async rotate(size: number): Promise<string> {
-    const old = this.#signer;
+  /**
+   * A new key. The old one signs until the new one is stored, and that comes after the leaf: a cut between the two leaves a
+   * leaf of a key that never signed, and no key without its leaf.
+   *
+   * @param write  puts the note, which both keys signed, into the log; resolves when it is on the medium
+   */
+  async rotate(size: number, write: (note: string) => Promise<void>): Promise<void> {
     const { seed, publicKey } = newKey();
     const generation = (this.#state.generations.at(-1)?.generation ?? 0) + 1;
-    const generations = [...this.#state.generations, { generation, publicKey, fromSize: size }];
-    await this.#save({ ...this.#state, seed, generations: generations.slice(-GENERATION_COUNT_MAX) });
-    const text = `${this.origin}\naudit key generation ${generation} from size ${size}\n${encodeVerifierKey(this.key)}\n`;
-    return signNote(text, [old, this.#signer]);
+    const all = [...this.#state.generations, { generation, publicKey, fromSize: size }];
+    const key = { seed, generations: all.slice(-GENERATION_COUNT_MAX) };
+    const signer = this.#signerOf({ ...this.#state, ...key });
+    const text = `${this.origin}\naudit key generation ${generation} from size ${size}\n${encodeVerifierKey(signer.key)}\n`;
+    await write(signNote(text, [this.#signer, signer]));
+    await this.#save({ ...this.#state, ...key });
   }
 
   /** The next log begins under the next origin. */

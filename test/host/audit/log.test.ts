@@ -430,4 +430,18 @@ describe('keys', () => {
     expect(note.event).toBe('log.key');
     expect(note.data.note.match(/^\u2014 /gm)).toHaveLength(2);
   });
+
+  test('no key comes into force without its leaf, wherever the power is cut', async () => {
+    using rig = new Rig();
+    await rig.start();
+    await rig.groups(3);
+    const old = rig.log.history.verifierKey();
+    const before = rig.log.size;
+    rig.store.save = async () => {
+      throw new Error('the power went');
+    };
+    await expect(rig.log.rotateKey()).rejects.toThrow('the power went');
+    expect(JSON.parse(linesOf(rig)[before] ?? '').note.event).toBe('log.key');
+    expect(rig.log.history.verifierKey()).toBe(old);
+  });
 });
