@@ -6,7 +6,7 @@ import { isCoreFault } from '../../core/index.ts';
 import type { Core, Routed as CoreRoute, Decision } from '../../core/types.ts';
 import type { AuditContext, AuditLog } from '../audit/index.ts';
 import { type Barrier, StaleDecision } from '../barrier/barrier.ts';
-import { expiryPut } from '../barrier/expiry-row.ts';
+import { expiryDelete, expiryPut } from '../barrier/expiry-row.ts';
 import { hostFault } from '../barrier/fault.ts';
 import { Fault, isFault } from '../fault.ts';
 import type { Dispatcher, Inbound, Outbound } from '../ports/dispatch.ts';
@@ -172,6 +172,19 @@ export class Dispatch implements Dispatcher {
     }
   }
 
+  /** The request is decided again, and takes its use then: this one goes back, unless the token changed since. */
+  async #putBack({ decision, tokenRow, tokenKey, deadlineMs }: Begun): Promise<void> {
+    const { spentRow, lastUse } = decision;
+    if (spentRow === undefined || tokenRow === undefined || tokenKey === undefined) return;
+    const puts: Put[] = [{ table: 'token', key: tokenKey, value: tokenRow }];
+    if (lastUse) puts.push(expiryDelete(deadlineMs, 'revocation', tokenKey));
+    try {
+      await this.#parts.barrier.commit(puts, [{ table: 'token', key: tokenKey, is: spentRow }]);
+    } catch (thrown) {
+      if (!isFault(thrown)) throw thrown;
+    }
+  }
+
   /** After the answer's leaf: a token whose last use this was ends. What fails here the expiry queue does. */
   async #end({ decision, token, deadlineMs }: Begun): Promise<void> {
     if (!decision.lastUse || token === undefined) return;
@@ -216,6 +229,7 @@ export class Dispatch implements Dispatcher {
       }
     } catch (thrown) {
       if (thrown instanceof StaleDecision) {
+        await this.#putBack(begun);
         this.#close(context, decision.grant, { error: thrown.message });
         await audit.durable('answer');
         return 'again';

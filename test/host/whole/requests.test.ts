@@ -47,6 +47,19 @@ describe('secrets', () => {
     expect((await box.ok('read', 'secret/metadata/many')).data?.['current_version']).toBe(100);
   });
 
+  test('two who make one secret at once take one use each, whoever comes first', async () => {
+    for (let i = 0; i < 8; i++) {
+      const [once, thrice] = [await token({ num_uses: 1 }), await token({ num_uses: 3 })];
+      const path = `secret/data/made/${i}`;
+      const write = (by: string): Promise<Outbound> => box.send('write', path, { data: { i } }, by);
+      const both = await Promise.all(i % 2 === 0 ? [write(once), write(thrice)] : [write(thrice), write(once)]);
+      expect(both.map(status)).toEqual([200, 200]);
+      expect((await box.ok('read', path)).data).toMatchObject({ metadata: { version: 2 } });
+      expect((await box.ok('write', 'auth/token/lookup', { token: thrice })).data).toMatchObject({ num_uses: 2 });
+      expect(status(await box.send('write', 'auth/token/lookup', { token: once }))).toBe(403);
+    }
+  });
+
   test('bad requests are answered, and nothing of them stays open', async () => {
     expect(errors(await box.send('read', 'nothing/x'))[0]).toContain('no handler for route "nothing/x"');
     expect(status(await box.send('read', 'sys/nothing'))).toBe(404);
