@@ -2,16 +2,16 @@
  * Response wrapping: an answer kept under a token that is good for one use. The row goes, durable, before the answer leaves:
  * it is handed out at most once, whoever asks at the same time and whatever happens in between.
  */
-import type { Barrier } from '../barrier/barrier.ts';
+import { type Barrier, retry } from '../barrier/barrier.ts';
 import { throughCore } from '../barrier/fault.ts';
-import { Fault, isFault } from '../fault.ts';
+import { Fault } from '../fault.ts';
 import { decodePayload, encodePayload } from '../payload.ts';
 import type { Answer, WrapInfo } from '../ports/engine.ts';
 import type { ValueMap } from '../ports/value.ts';
 import { timestampNanos } from '../timestamp.ts';
 import { isHonoured } from './honoured.ts';
 import { tokenInfo } from './row.ts';
-import type { Tokens } from './tokens.ts';
+import type { NewToken, Tokens } from './tokens.ts';
 
 export const NOT_VALID = 'wrapping token is not valid or does not exist';
 const TOKEN_MOUNT = `${'0'.repeat(31)}3`;
@@ -41,19 +41,20 @@ export class Wrapping {
     const creationNanos = lease.nowNanos();
     const { text, id } = throughCore(() => core.newToken(grant, 'service'));
     const { ttl, creationPath, answer } = wrapped;
-    const { puts, expect, token } = this.#tokens.rows(
-      grant,
-      {
-        ...{ type: 'service', wrapping: true, uses: 1, parentId: undefined, mountId: TOKEN_MOUNT },
-        ...{ policies: ['response-wrapping'], boundCidrs: [], displayName: '', metadata: null, path: creationPath },
-        ...{ expiresMs: creationMs + ttl * 1000, creationTtl: ttl, explicitMaxTtl: ttl, period: 0 },
-        ...{ renewable: false, role: '' },
-      },
-      id,
-    );
+    const wanted: NewToken = {
+      ...{ type: 'service', wrapping: true, uses: 1, parentId: undefined, mountId: TOKEN_MOUNT },
+      ...{ policies: ['response-wrapping'], boundCidrs: [], displayName: '', metadata: null, path: creationPath },
+      ...{ expiresMs: creationMs + ttl * 1000, creationTtl: ttl, explicitMaxTtl: ttl, period: 0 },
+      ...{ renewable: false, role: '' },
+    };
     const kept = encodePayload({ ...wrapped, answer: answer as unknown as ValueMap, creationMs, creationNanos });
-    puts.push(this.#barrier.seal(grant, 'wrap', id, kept));
-    await this.#barrier.commit(puts, expect);
+    // Again where a change of keys came between sealing and commit: what the answer holds is made already.
+    const token = await retry(async () => {
+      const made = this.#tokens.rows(grant, wanted, id);
+      const puts = [...made.puts, this.#barrier.seal(grant, 'wrap', id, kept)];
+      await this.#barrier.commit(puts, made.expect);
+      return made.token;
+    });
     const accessor = answer.auth?.accessor ?? wrappedAccessor(answer);
     return {
       token: text,
@@ -70,24 +71,24 @@ export class Wrapping {
     return this.#read(grant, text).wrapped;
   }
 
-  #read(grant: number, text: string): { readonly id: string; readonly row: Uint8Array; readonly wrapped: Wrapped } {
+  #read(grant: number, text: string): { readonly id: string; readonly wrapped: Wrapped } {
     const id = this.#tokens.idOf(text);
     if (id === undefined) throw notValid();
     return this.#readId(grant, id);
   }
 
-  #readId(grant: number, id: string): { readonly id: string; readonly row: Uint8Array; readonly wrapped: Wrapped } {
+  #readId(grant: number, id: string): { readonly id: string; readonly wrapped: Wrapped } {
     const found = this.#tokens.byId(grant, id)?.token;
     const token = found !== undefined && isHonoured(tokenInfo(id, found), this.#barrier.lease) ? found : undefined;
     const opened = token?.wrapping === true ? this.#barrier.open(grant, 'wrap', Buffer.from(id, 'hex')) : undefined;
     if (opened === undefined) throw notValid();
-    return { id, row: opened.row, wrapped: decodePayload(opened.payload) as unknown as Wrapped };
+    return { id, wrapped: decodePayload(opened.payload) as unknown as Wrapped };
   }
 
   /** Takes the answer out, for good. @throws Fault `input.invalid` also for all but one who ask at once */
   async unwrap(grant: number, text: string): Promise<Wrapped> {
     const found = this.#read(grant, text);
-    await this.#take(found);
+    await this.#take(found.id);
     // The answer is taken; its token has nothing left to give.
     await this.#tokens.revoke(found.id);
     return found.wrapped;
@@ -97,18 +98,17 @@ export class Wrapping {
   async unwrapOwn(grant: number, id: string): Promise<Wrapped> {
     const opened = this.#barrier.open(grant, 'wrap', Buffer.from(id, 'hex'));
     if (opened === undefined) throw notValid();
-    await this.#take({ id, row: opened.row });
+    await this.#take(id);
     return decodePayload(opened.payload) as unknown as Wrapped;
   }
 
-  async #take({ id, row }: { readonly id: string; readonly row: Uint8Array }): Promise<void> {
+  /** Deletes the row, whose key stands for its content: one that was only sealed anew meanwhile is taken all the same. */
+  #take(id: string): Promise<void> {
     const key = Buffer.from(id, 'hex');
-    try {
-      await this.#barrier.commit([{ table: 'wrap', key }], [{ table: 'wrap', key, is: row }]);
-    } catch (error) {
-      if (isFault(error, 'store.conflict')) throw notValid();
-      throw error;
-    }
+    return retry(async () => {
+      if (this.#barrier.store.get('wrap', key) === undefined) throw notValid();
+      await this.#barrier.commit([{ table: 'wrap', key }], [{ table: 'wrap', key, is: 'present' }]);
+    });
   }
 }
 

@@ -103,6 +103,33 @@ test('a token that was used up ends though the box dies before its last answer, 
   await last;
 });
 
+test('what is wrapped is handed out once though its row is sealed anew while it is taken', async () => {
+  const box = await made();
+  const { store } = box;
+  const wrap = async (): Promise<string> =>
+    (await box.ok('write', 'sys/wrapping/wrap', { a: 'b' }, undefined, { wrapTtl: 60 })).wrapInfo?.token ?? '';
+  const rows = (): string => [...store.range('wrap')].map(({ value }) => Buffer.from(value).toString('hex')).join();
+  for (const own of [true, false]) {
+    const token = await wrap();
+    const real = Object.getPrototypeOf(store).commit as (batch: Batch) => Promise<void>;
+    const spy = vi.spyOn(store, 'commit').mockImplementation(async (batch) => {
+      if (batch.puts.some(({ table, value }) => table === 'wrap' && value === undefined)) {
+        spy.mockRestore();
+        const before = rows();
+        await box.ok('write', 'sys/rotate');
+        while (rows() === before) await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      await real.call(store, batch);
+    });
+    const unwrap = (): Promise<Outbound> =>
+      own
+        ? box.send('write', 'sys/wrapping/unwrap', {}, token)
+        : box.send('write', 'sys/wrapping/unwrap', { token }, box.root);
+    expect(await unwrap()).toMatchObject({ kind: 'answer', answer: { data: { a: 'b' } } });
+    expect(status(await unwrap())).toBe(400);
+  }
+});
+
 test('one that was used up leaves nothing that is due', async () => {
   const box = await made();
   const before = [...box.store.range('expiry')].length;
