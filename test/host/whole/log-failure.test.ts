@@ -117,6 +117,7 @@ const REQUESTS: readonly (readonly [Verb, string, ValueMap?, (string | undefined
   ['delete', 'sys/slots/<other>'],
   ['write', 'sys/slots/<slot>/test'],
   ['write', 'sys/slots/<other>/test'],
+  ['write', 'sys/leases/renew', { lease_id: '<lease>' }],
   ['write', 'sys/leases/revoke', { lease_id: '<lease>' }],
   ['write', 'sys/leases/revoke-prefix/fake'],
   ['write', 'sys/leases/revoke-force/fake'],
