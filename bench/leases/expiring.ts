@@ -1,9 +1,11 @@
 /** Thousands of leases whose ends lie within a minute, while others read. */
 import type { DatabaseServer } from '../../test/databases/servers.ts';
+import { Scratch } from '../box.ts';
 import { privateMiB } from '../process.ts';
 import type { BenchRow } from '../result.ts';
 import type { LeaseBox } from './box.ts';
 import { median, pause, readsP99, type Size, times } from './calls.ts';
+import { beside } from './pgbench.ts';
 
 const GROWTH_MIB = 16;
 /** Logins take longer to make than is expected, at most so many times. */
@@ -11,6 +13,8 @@ const SLOWER = 1.5;
 const READS_MS_MAX = 1000;
 const LOOK_MS = 50;
 const GONE_S_MAX = 300;
+/** Seconds for which pgbench drops logins. */
+const BESIDE_S = 20;
 /** Milliseconds between the choice of a role and the start of its lease that the spread allows for. */
 const CHOICE_MS = 1000;
 /** The box's time of leases and the clock on the wall may be apart by so much. */
@@ -94,6 +98,22 @@ async function lastGone(logins: () => Promise<number>, lastMs: number): Promise<
   return Date.now();
 }
 
+/** While the server ends logins, and the box has nothing to do with it. */
+async function readsBeside(
+  box: LeaseBox,
+  server: DatabaseServer,
+  { expiring, windowS }: Size,
+  readsMs: number,
+): Promise<readonly number[]> {
+  const scratch = new Scratch();
+  const pace = { folder: scratch.folder, perSecond: expiring / windowS, seconds: Math.min(BESIDE_S, windowS) };
+  try {
+    return await beside(server, pace, () => readsP99(box, readsMs));
+  } finally {
+    scratch.end();
+  }
+}
+
 /** @param perSecond  how many logins a second the box makes */
 export async function expiringRows(
   box: LeaseBox,
@@ -131,6 +151,7 @@ export async function expiringRows(
     most = Math.max(most, privateMiB(box.pid));
   }
   const goneMs = await watched;
+  const without = await readsBeside(box, server, size, readsMs);
 
   const what = `${size.expiring.toLocaleString('en')} leases that end within ${size.windowS} s`;
   return [
@@ -153,7 +174,10 @@ export async function expiringRows(
       what: `${what}: reads meanwhile, p99, median of ${during.length} spells of ${readsMs / 1000} s`,
       unit: 'ms',
       ours: median(during),
-      rivals: { 'as many leases, none ending': median(before) },
+      rivals: {
+        'as many leases, none ending': median(before),
+        'no leases, as many logins a second dropped by pgbench': median(without),
+      },
       ratio: median(during) / median(before),
     },
   ];

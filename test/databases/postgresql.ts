@@ -8,7 +8,7 @@ import { Authority } from './authority.ts';
 import { Account, freePort, remove, ServerProcess, standStill } from './process.ts';
 import type { DatabaseServer, ServerOptions } from './servers.ts';
 
-const BINARIES = '/usr/lib/postgresql/15/bin';
+export const BINARIES = '/usr/lib/postgresql/15/bin';
 const SUPERUSER = { username: 'postgres', password: 'superuser-Secret-1' };
 const MANAGER = { username: 'holdfast', password: 'manager-Secret-1' };
 
