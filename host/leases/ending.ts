@@ -103,18 +103,13 @@ export class Ending {
   async #read(keys: readonly Uint8Array[]): Promise<{ readonly found: Queued[]; readonly stale: Uint8Array[] }> {
     const found: Queued[] = [];
     const stale: Uint8Array[] = [];
-    let isFirst = true;
-    for (const some of turns(keys)) {
-      if (!isFirst) await this.#parts.clock.sleep(0);
-      isFirst = false;
-      await this.#table.job((grant) => {
-        for (const key of some) {
-          const item = this.#readOne(grant, key);
-          if (item === 'stale') stale.push(key);
-          else if (item !== undefined) found.push(item);
-        }
-      });
-    }
+    await this.#table.job((grant) =>
+      this.#table.each(keys, (key) => {
+        const item = this.#readOne(grant, key);
+        if (item === 'stale') stale.push(key);
+        else if (item !== undefined) found.push(item);
+      }),
+    );
     return { found, stale };
   }
 
@@ -173,15 +168,15 @@ export class Ending {
   }
 
   async #deleteSome(items: readonly Queued[], forced?: string): Promise<void> {
-    for (const { lease, queued } of items) {
-      if (lease === undefined) continue;
+    await this.#table.each(items, ({ lease, queued }) => {
+      if (lease === undefined) return;
       const { id, mount } = lease.record;
       this.#parts.tell({
         event: forced === undefined ? 'lease.revoked' : 'lease.forced',
         data: { lease_id: id, mount, reason: queued.reason, ...(forced === undefined ? {} : { fault: forced }) },
         urgent: true,
       });
-    }
+    });
     const { barrier } = this.#parts;
     // In line: two at once would each leave a directory to the other.
     await barrier.inLine('lease/delete', async () => {

@@ -61,10 +61,10 @@ export class Revoking {
     const puts: Put[] = [];
     const expect: Expectation[] = [];
     const lanes = new Map<string, Buffer>();
-    for (const { directory, entry } of leases) {
+    await this.#table.each(leases, ({ directory, entry }) => {
       // Read anew: a renewal may have moved its end.
       const found = this.#table.at(grant, directory, entry);
-      if (found === undefined) continue;
+      if (found === undefined) return;
       const { record, key } = found;
       const lane = this.#table.keys.lane(record.mount, record.backend);
       const forced = force && record.force !== true;
@@ -83,7 +83,7 @@ export class Revoking {
         expect.push({ table: 'lease', key, is: found.row });
         lanes.set(lane.toString('latin1'), lane);
       }
-    }
+    });
     if (puts.length > 0) {
       await this.#steps.durable(force ? 'revoke.force' : 'revoke.mark', { puts, expect, urgent: true });
     }
@@ -230,18 +230,17 @@ export class Revoking {
 
   async #dueOf(dues: readonly Due[]): Promise<void> {
     const { barrier } = this.#parts;
-    const { leases, stale } = await this.#table.job((grant) => {
-      const leases: FoundLease[] = [];
-      const stale: Due[] = [];
-      for (const one of dues) {
+    const leases: FoundLease[] = [];
+    const stale: Due[] = [];
+    await this.#table.job((grant) =>
+      this.#table.each(dues, (one) => {
         const directory = barrier.open(grant, 'expiry', one.key)?.payload;
-        if (directory === undefined) continue;
+        if (directory === undefined) return;
         const found = this.#table.at(grant, Buffer.from(directory), Buffer.from(one.id));
         if (found?.record.expireMs === one.atMs) leases.push(found);
         else stale.push(one);
-      }
-      return { leases, stale };
-    });
+      }),
+    );
     if (stale.length > 0) {
       await this.#steps.durable('queue.clear', {
         puts: stale.map(({ key }) => ({ table: 'expiry', key })),

@@ -11,6 +11,7 @@ export interface Clock {
   /** Runs `job` once after `delayMs` (0 to 2^31-1). The timer does not keep the process alive. */
   after(delayMs: number, job: () => void): Timer;
   /** Resolves after `delayMs`. */
+  /** 0: whatever has arrived has its turn first. */
   sleep(delayMs: number): Promise<void>;
 }
 

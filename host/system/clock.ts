@@ -104,7 +104,9 @@ export function systemClock(bind: typeof bindLibc = bindLibc, timesyncMark = TIM
       timer.unref();
       return { cancel: () => clearTimeout(timer) };
     },
-    sleep: (delayMs) => new Promise((resolve) => setTimeout(resolve, delayMs)),
+    // A timer of nothing takes a millisecond.
+    sleep: (delayMs) =>
+      new Promise((resolve) => (delayMs === 0 ? setImmediate(resolve) : setTimeout(resolve, delayMs))),
   };
 }
 
