@@ -205,7 +205,8 @@ export interface Appliance {
   /** The ways into the box, open or not. */
   ways(): readonly WayIn[];
   /**
-   * A person opens the box by one slot, with its PIN where it has one. Takes the seal mark away.
+   * A person opens the box by one slot, with its PIN where it has one. Takes the seal mark away. An open box answers its
+   * status, and no device hears of it.
    *
    * @throws Fault `route.absent`, `slot.refused`, `slot.unavailable`
    */

@@ -125,6 +125,7 @@ describe('a box with an HSM', () => {
     expect(at.operator.run('unseal -slot=pkcs11 -pin', '111111').error).toContain('refused the PIN');
     at.operator.ok('unseal -slot=pkcs11 -pin', PIN);
     expect(await isSealed(server)).toBe(false);
+    expect(at.operator.ok('unseal -slot=pkcs11 -pin', '111111')).toContain('open already: nothing was tried');
     await server.stop();
     expect(await isSealed(await at.start())).toBe(false);
   });

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import type { SealSlot } from '../../../host/ports/seal-slot.ts';
 import { KeyfileSlot } from '../../../host/seal/keyfile/keyfile.ts';
 import { idOf } from '../../../host/seal/openers.ts';
+import { Secret } from '../../../host/secret.ts';
 import { files } from '../../../host/system/files.ts';
 import { systemRandom } from '../../../host/system/random.ts';
 import { Machine, scratch } from './machine.ts';
@@ -53,6 +54,18 @@ test('before a device makes the key of a new slot, and before it is asked for th
   order.length = 0;
   await machine.box.keyService.testSlot(idOf(found));
   expect(order).toEqual(['leaves', 'recover']);
+});
+
+test('and no device hears of a PIN that is offered to a box that is open already', async () => {
+  const { machine, order } = await slow();
+  await machine.box.keyService.addSlot('pkcs11', { keepKeyfile: true });
+  const found = machine.box.holder().slots.find(({ header }) => header.kind === 'pkcs11');
+  if (found === undefined) throw new Error('there is a slot');
+  order.length = 0;
+  const offer = (id: string) => machine.box.unsealBy(id, new Secret(Buffer.from('1234')));
+  expect(await offer(idOf(found))).toMatchObject({ sealed: false, openedBy: 'keyfile' });
+  await expect(offer('0'.repeat(8))).rejects.toMatchObject({ code: 'route.absent' });
+  expect(order).toEqual([]);
 });
 
 test('before the mark of a box that a person seals', async () => {
