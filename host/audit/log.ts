@@ -92,7 +92,8 @@ export class AuditLog {
    * @throws Fault `audit.unavailable` if there is no room for a segment
    */
   async start(start: AuditStart): Promise<AuditStarted> {
-    return this.#begin(start, await Signing.open(start.applianceId, start.record), first(start));
+    const signing = await Signing.open(start.applianceId, start.record, start.rootGeneration());
+    return this.#begin(start, signing, first(start));
   }
 
   /**
@@ -104,7 +105,7 @@ export class AuditLog {
    */
   async archive(start: AuditStart, reason: string, was?: Uint8Array): Promise<AuditStarted> {
     const { folder, files } = this.#options;
-    let signing = await Signing.open(was ?? start.applianceId, start.record);
+    let signing = await Signing.open(was ?? start.applianceId, start.record, start.rootGeneration());
     const old = { origin: signing.origin, size: start.known?.size ?? 0 };
     const root = Buffer.from(start.known?.root ?? new Uint8Array(0)).toString('base64');
     let aside = `${folder}-${signing.log}`;
@@ -112,7 +113,7 @@ export class AuditLog {
     if (existsSync(folder)) files.rename(folder, aside);
     files.syncFolder(dirname(folder));
     if (was === undefined) await signing.nextLog();
-    else signing = await Signing.begin(start.applianceId, start.record);
+    else signing = await Signing.begin(start.applianceId, start.record, start.rootGeneration());
     const note = {
       event: 'log.archived',
       data: { old_origin: old.origin, old_size: old.size, old_root: root, origin: signing.origin, reason },
@@ -305,11 +306,13 @@ export class AuditLog {
     this.#composer.forget();
   }
 
-  /** A new signing key; both sign the leaf that says so. */
-  async rotateKey(): Promise<void> {
-    const running = this.#require();
-    await running.signing.rotate(running.writer.written, (note) => running.note({ event: 'log.key', data: { note } }));
-    await running.publisher.resign();
+  /** A new signing key, unless the one in force came with the present root; both sign the leaf that says so. */
+  async renewKey(): Promise<void> {
+    const { signing, start, writer, note, publisher } = this.#require();
+    const rootGeneration = start.rootGeneration();
+    if (signing.rootGeneration === rootGeneration) return;
+    await signing.rotate(writer.written, rootGeneration, (text) => note({ event: 'log.key', data: { note: text } }));
+    await publisher.resign();
   }
 
   // ------------------------------------------------------------------------------------------ inside

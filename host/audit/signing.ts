@@ -22,6 +22,8 @@ interface State {
   readonly generations: readonly Generation[];
   /** Private key of the newest generation, JWK `d`. */
   readonly seed: string;
+  /** Generation of the root key that the newest key came with; 0: a record from before it was kept. */
+  readonly rootGeneration: number;
   /** Leaves below this were confirmed by an export. */
   readonly exportedTo: number;
   /** Leaves below this may be missing: their segments were pruned. */
@@ -49,7 +51,7 @@ function privateKeyOf(seed: string, publicKey: string): KeyObject {
 }
 
 function parseState(value: ValueMap): State {
-  const { version, log, generations, seed, exportedTo, prunedTo } = value;
+  const { version, log, generations, seed, rootGeneration = 0, exportedTo, prunedTo } = value;
   if (version !== VERSION || typeof log !== 'number' || typeof seed !== 'string' || !Array.isArray(generations)) {
     throw new Fault('audit.corrupt', 'the record of the audit log is of a later version');
   }
@@ -57,6 +59,7 @@ function parseState(value: ValueMap): State {
     log,
     seed,
     generations: generations as unknown as readonly Generation[],
+    rootGeneration: Number(rootGeneration),
     exportedTo: Number(exportedTo),
     prunedTo: Number(prunedTo),
   };
@@ -75,17 +78,19 @@ export class Signing {
     this.#signer = this.#signerOf(state);
   }
 
-  /** Opens what lies sealed, or makes the first key. */
-  static async open(applianceId: Uint8Array, record: AuditRecord): Promise<Signing> {
+  /** Opens what lies sealed, or makes the first key. @param rootGeneration  of the root key now */
+  static async open(applianceId: Uint8Array, record: AuditRecord, rootGeneration: number): Promise<Signing> {
     const held = await record.load();
-    return held === undefined ? Signing.begin(applianceId, record) : new Signing(applianceId, record, parseState(held));
+    if (held === undefined) return Signing.begin(applianceId, record, rootGeneration);
+    return new Signing(applianceId, record, parseState(held));
   }
 
   /** The first key of the first log of an appliance; whatever lies sealed is replaced. */
-  static async begin(applianceId: Uint8Array, record: AuditRecord): Promise<Signing> {
+  static async begin(applianceId: Uint8Array, record: AuditRecord, rootGeneration: number): Promise<Signing> {
     const { seed, publicKey } = newKey();
     const generations = [{ generation: 1, publicKey, fromSize: 0 }];
-    const signing = new Signing(applianceId, record, { log: 1, generations, seed, exportedTo: 0, prunedTo: 0 });
+    const first = { log: 1, generations, seed, rootGeneration, exportedTo: 0, prunedTo: 0 };
+    const signing = new Signing(applianceId, record, first);
     await signing.#save(signing.#state);
     return signing;
   }
@@ -96,6 +101,11 @@ export class Signing {
 
   get log(): number {
     return this.#state.log;
+  }
+
+  /** Generation of the root key that the newest key came with. */
+  get rootGeneration(): number {
+    return this.#state.rootGeneration;
   }
 
   get exportedTo(): number {
@@ -130,13 +140,14 @@ export class Signing {
    * A new key. The old one signs until the new one is stored, and that comes after the leaf: a cut between the two leaves a
    * leaf of a key that never signed, and no key without its leaf.
    *
+   * @param rootGeneration  of the root key that it comes with
    * @param write  puts the note, which both keys signed, into the log; resolves when it is on the medium
    */
-  async rotate(size: number, write: (note: string) => Promise<void>): Promise<void> {
+  async rotate(size: number, rootGeneration: number, write: (note: string) => Promise<void>): Promise<void> {
     const { seed, publicKey } = newKey();
     const generation = (this.#state.generations.at(-1)?.generation ?? 0) + 1;
     const all = [...this.#state.generations, { generation, publicKey, fromSize: size }];
-    const key = { seed, generations: all.slice(-GENERATION_COUNT_MAX) };
+    const key = { seed, rootGeneration, generations: all.slice(-GENERATION_COUNT_MAX) };
     const signer = this.#signerOf({ ...this.#state, ...key });
     const text = `${this.origin}\naudit key generation ${generation} from size ${size}\n${encodeVerifierKey(signer.key)}\n`;
     await write(signNote(text, [this.#signer, signer]));
@@ -157,9 +168,9 @@ export class Signing {
   }
 
   async #save(state: State): Promise<void> {
-    const { log, generations, seed, exportedTo, prunedTo } = state;
+    const { log, generations, seed, rootGeneration, exportedTo, prunedTo } = state;
     const plain = generations.map(({ generation, publicKey, fromSize }) => ({ generation, publicKey, fromSize }));
-    await this.#record.save({ version: VERSION, log, generations: plain, seed, exportedTo, prunedTo });
+    await this.#record.save({ version: VERSION, log, generations: plain, seed, rootGeneration, exportedTo, prunedTo });
     this.#state = state;
     this.#signer = this.#signerOf(state);
   }

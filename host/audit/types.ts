@@ -110,6 +110,8 @@ export interface AuditStart {
   /** 16 bytes. */
   readonly applianceId: Uint8Array;
   readonly record: AuditRecord;
+  /** Generation of the root key now: each has a signing key of its own. */
+  readonly rootGeneration: () => number;
   /** Lease time, for the grants of the log's own work. */
   readonly nowMs: () => number;
   /** The newest checkpoint that the freshness row holds; the log must contain it. Absent on a new box. */

@@ -36,7 +36,7 @@ export interface KeyChangesParts {
   readonly note: (event: string, data: Readonly<Record<string, string | number>>) => void;
   /** Resolves when the leaves that ask for a change are on disk: they come before it. */
   readonly leavesDurable: () => Promise<void>;
-  /** A new root brought new audit keys. */
+  /** A new root brings new audit keys; asked again, it does nothing. */
   readonly auditKeysChanged: () => Promise<void>;
   readonly trouble: (name: string, sentence: string | undefined) => void;
   /** Commits anything, so that a count of rows has a beginning. */
@@ -295,7 +295,7 @@ export class KeyChanges {
       (counted) => this.#commit(holder, ring, counted),
       (made) => holder.changed(made),
     );
-    if (ring.newRoot === true) await this.#renewAuditKeys();
+    if (ring.newRoot === true) await this.renewAuditKeys();
     if (ring.slots !== undefined) {
       for (const { event, data } of await counters.follow(rows.map(({ header }) => header.kind))) note(event, data);
     }
@@ -343,8 +343,11 @@ export class KeyChanges {
     return rows;
   }
 
-  /** The change is durable: a log that cannot be written now is told, and undoes nothing. */
-  async #renewAuditKeys(): Promise<void> {
+  /**
+   * A signing key for the present root, unless it is there. The change of the root is durable: a log that cannot be written
+   * now is told, undoes nothing, and the next unseal tries again, as it does after a cut between the two.
+   */
+  async renewAuditKeys(): Promise<void> {
     const { trouble, auditKeysChanged } = this.#parts;
     try {
       await auditKeysChanged();

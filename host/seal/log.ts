@@ -31,6 +31,7 @@ export function boxLog(parts: BoxLogParts): LogLifecycle {
         first,
         onTrouble: trouble,
         nowMs: () => lease.nowMs(),
+        rootGeneration: () => core.keyringInfo().rootGeneration,
         record: {
           load: async () => row.read(store),
           save: (state) => store.commit({ puts: [row.put(state)], urgent: true }),
@@ -51,7 +52,7 @@ export function boxLog(parts: BoxLogParts): LogLifecycle {
     durable: () => audit.durable('effect'),
     async keysChanged() {
       audit.keysChanged();
-      await audit.rotateKey();
+      await audit.renewKey();
     },
     stop: () => audit.stop(),
     clear: () => rmSync(folder, { recursive: true, force: true }),

@@ -32,10 +32,10 @@ export class Opening {
   /** The last try failed for counters that did not answer, and may later. */
   mayComeBack = false;
   readonly #options: ApplianceOptions;
-  readonly #keys: Pick<KeyChanges, 'becomeAnother'>;
+  readonly #keys: Pick<KeyChanges, 'becomeAnother' | 'renewAuditKeys'>;
   readonly #time: JobRow;
 
-  constructor(options: ApplianceOptions, keys: Pick<KeyChanges, 'becomeAnother'>) {
+  constructor(options: ApplianceOptions, keys: Pick<KeyChanges, 'becomeAnother' | 'renewAuditKeys'>) {
     this.#options = options;
     this.#keys = keys;
     const { core, lease, machine } = options;
@@ -86,6 +86,7 @@ export class Opening {
       if (found.length > 0) await counters.accept(found, (more) => this.record([...puts, ...more], true));
       await counters.change((more) => this.record([...puts, ...more], true));
       if (this.residence.lives !== undefined) slots = await this.becomeAnother(slots);
+      else await this.#keys.renewAuditKeys();
       await this.#followSlots(slots);
       counters.verifying = !whole;
       await residents.open();

@@ -39,7 +39,10 @@ export interface LogLifecycle {
   note(event: string, data: Readonly<Record<string, string | number>>): void;
   /** Resolves when every leaf told so far is durable. @throws Fault `audit.unavailable` */
   durable(): Promise<void>;
-  /** The audit keys are others now: HMACs of values are made anew, and checkpoints get a new signing key. */
+  /**
+   * The audit keys may be others now: HMACs of values are made anew, and checkpoints get a new signing key unless theirs came
+   * with the present root.
+   */
   keysChanged(): Promise<void>;
   stop(): Promise<void>;
   /** Removes what an initialisation that was cut left behind. */

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { verifyFolder } from '../../../host/audit/verify.ts';
-import { Rig, TOKEN, TOKEN_TEXT } from './rig.ts';
+import { FakeStore, Rig, TOKEN, TOKEN_TEXT } from './rig.ts';
 
 const linesOf = (rig: Rig): string[] => {
   const lines: string[] = [];
@@ -419,8 +419,12 @@ describe('keys', () => {
     await rig.groups(3);
     const old = rig.log.history.verifierKey();
     const kept = rig.log.history.checkpoint();
-    await rig.log.rotateKey();
-    expect(rig.log.history.verifierKey()).not.toBe(old);
+    rig.rootGeneration++;
+    await rig.log.renewKey();
+    const renewed = rig.log.history.verifierKey();
+    expect(renewed).not.toBe(old);
+    await rig.log.renewKey();
+    expect(rig.log.history.verifierKeys()).toEqual([renewed, old]);
     await rig.groups(3);
     await rig.log.stop();
     expect(verifyFolder(rig.folder, { open: rig.opener, kept })).toMatchObject({ ok: true, keptAgrees: true });
@@ -437,11 +441,36 @@ describe('keys', () => {
     await rig.groups(3);
     const old = rig.log.history.verifierKey();
     const before = rig.log.size;
+    rig.rootGeneration++;
     rig.store.save = async () => {
       throw new Error('the power went');
     };
-    await expect(rig.log.rotateKey()).rejects.toThrow('the power went');
+    await expect(rig.log.renewKey()).rejects.toThrow('the power went');
     expect(JSON.parse(linesOf(rig)[before] ?? '').note.event).toBe('log.key');
     expect(rig.log.history.verifierKey()).toBe(old);
+    await rig.log.stop();
+    using again = rig.reopened();
+    again.rootGeneration = rig.rootGeneration;
+    again.store.save = FakeStore.prototype.save;
+    await again.start();
+    await again.log.renewKey();
+    await again.log.renewKey();
+    expect(again.log.history.verifierKeys()).toEqual([again.log.history.verifierKey(), old]);
+    const said = linesOf(again).filter((line) => JSON.parse(line).note?.event === 'log.key');
+    expect(said).toHaveLength(2);
+  });
+
+  test('a key whose record does not say its root is renewed once', async () => {
+    using rig = new Rig();
+    await rig.start();
+    const old = rig.log.history.verifierKey();
+    await rig.log.stop();
+    const { rootGeneration: _, ...earlier } = rig.store.value ?? {};
+    rig.store.value = earlier;
+    using again = rig.reopened();
+    await again.start();
+    await again.log.renewKey();
+    await again.log.renewKey();
+    expect(again.log.history.verifierKeys()).toEqual([again.log.history.verifierKey(), old]);
   });
 });

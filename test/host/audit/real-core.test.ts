@@ -61,6 +61,7 @@ describe('the log over the real core', () => {
     applianceId: APPLIANCE,
     record: store,
     nowMs: () => clock.wallMs(),
+    rootGeneration: () => core.keyringInfo().rootGeneration,
     known: store.known,
     onCheckpoint: (size, root) => {
       store.known = { size, root: Uint8Array.from(root) };

@@ -131,6 +131,8 @@ export class Rig implements Disposable {
   readonly log: AuditLog;
   readonly troubles: string[] = [];
   readonly checkpoints: number[] = [];
+  /** Of the root key: each has a signing key of its own. */
+  rootGeneration = 1;
   #ids = 0;
   readonly #random: () => string;
 
@@ -161,6 +163,7 @@ export class Rig implements Disposable {
       applianceId: this.keys.applianceId,
       record: this.store,
       nowMs: () => this.clock.wallMs(),
+      rootGeneration: () => this.rootGeneration,
       known: this.store.known,
       onCheckpoint: (size, root) => {
         this.checkpoints.push(size);

@@ -127,7 +127,7 @@ describe('the box', () => {
       expect(await machine.box.unsealAutomatically()).toBe(true);
       expect(machine.box.status()).toMatchObject({ sealed: false, openedBy: 'keyfile', type: 'keyfile', reasons: [] });
       expect(machine.box.weakestWayIn).toBe('keyfile');
-      expect(machine.events).toEqual(['log.start', 'residents.open']);
+      expect(machine.events).toEqual(['log.start', 'log.keys', 'residents.open']);
       expect(machine.notes).toContain('seal.opened');
     });
 

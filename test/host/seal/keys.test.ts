@@ -119,6 +119,7 @@ describe('a rotation', () => {
 describe('new shares', () => {
   test('open the box, the old ones do not, and the key file goes on', async () => {
     const { machine, shares } = await filled();
+    machine.events.length = 0;
     const made = await machine.box.keys.rekey(machine.box.holder(), shamir(machine, 2, 3), { threshold: 2, shares: 3 });
     expect(made).toHaveLength(3);
     expect(machine.core.keyringInfo()).toMatchObject({ rootGeneration: 2, epoch: 2 });

@@ -109,6 +109,50 @@ describe('sys/slots', () => {
   });
 });
 
+describe('a new root', () => {
+  test('that the power cut from its signing key has it at the next unseal, once, by a leaf that both keys sign', async () => {
+    const keysOf = ({ audit }: WholeBox): string[] => audit.history.verifierKeys();
+    const said = ({ audit }: WholeBox): string[] => {
+      const notes: string[] = [];
+      for (let from = 0; from < audit.size; ) {
+        const { lines, nextSeq } = audit.history.entries(from, audit.size);
+        for (const line of lines) {
+          const { note } = JSON.parse(line) as { note?: { event: string; data: { note: string } } };
+          if (note?.event === 'log.key') notes.push(note.data.note);
+        }
+        from = nextSeq;
+      }
+      return notes;
+    };
+    const own = await wholeBox();
+    const [first] = keysOf(own);
+    const id = String((await own.ok('write', 'sys/slots', { kind: 'keyfile' })).data?.['id']);
+    own.audit.keysChanged = () => {
+      throw new Error('the power went');
+    };
+    await own.ok('delete', `sys/slots/${id}`);
+    expect(keysOf(own)).toEqual([first]);
+    expect(own.box.status().reasons.join()).toContain('still signs with the key from before');
+    const after = await own.copy();
+    await own.end();
+    try {
+      const keys = keysOf(after);
+      expect(keys).toEqual([expect.any(String), first]);
+      expect(keys[0]).not.toBe(first);
+      const [note, ...more] = said(after);
+      expect(more).toEqual([]);
+      expect(note).toContain(`\n${keys[0]}\n`);
+      expect(note?.match(/^\u2014 /gm)).toHaveLength(2);
+      expect(after.box.status().reasons).toEqual([]);
+      await after.restart();
+      expect(keysOf(after)).toEqual(keys);
+      expect(said(after)).toEqual([note]);
+    } finally {
+      await after.end();
+    }
+  });
+});
+
 describe('sys/rekey', () => {
   const anonymous = (verb: 'read' | 'write' | 'delete', path: string, body: ValueMap = {}): Promise<Outbound> =>
     box.send(verb, path, body, null);
