@@ -8,6 +8,8 @@ import { isHonoured } from '../tokens/honoured.ts';
 import { decodeToken, tokenInfo } from '../tokens/row.ts';
 
 const TOKENS_KEPT = 4096;
+/** How long the grant lives under which one row is opened, at once. */
+const OPENING_MS = 1000;
 
 export interface Begun {
   readonly decision: Decision;
@@ -61,9 +63,7 @@ export class Deciding {
     }
     let token =
       decision.verdict === 'token' ? undefined : this.#info(decision.grant, request.token, tokenKey, tokenRow);
-    if (token !== undefined && !isHonoured(token, this.#barrier.lease)) {
-      // Nothing was opened under the grant, and no leaf says of it.
-      this.#core.endGrant(decision.grant);
+    if (token !== undefined && !this.#isHonoured(token, decision.grant, tokenKey, tokenRow)) {
       this.#core.route(path);
       this.#core.begin(operation, request.token);
       decision = this.#core.decide({ ...input, refuseEnding: true });
@@ -71,6 +71,40 @@ export class Deciding {
     }
     const spent = decision.spentRow === undefined || tokenRow === undefined ? undefined : Uint8Array.from(tokenRow);
     return { decision, token, tokenRow: spent, tokenKey, nowMs, deadlineMs };
+  }
+
+  /**
+   * Whether the token is honoured at what is known of the time; a batch token no longer than its parent is. If not, the grant
+   * is over: nothing was opened under it, and no leaf says of it.
+   *
+   * @param row  of the token; a batch token's parent's
+   */
+  #isHonoured(token: TokenInfo, grant: number, key: Uint8Array | undefined, row: Uint8Array | undefined): boolean {
+    const { lease } = this.#barrier;
+    let honoured = false;
+    try {
+      honoured =
+        isHonoured(token, lease) &&
+        (token.type !== 'batch' ||
+          key === undefined ||
+          row === undefined ||
+          lease.believed() ||
+          isHonoured(this.#rowInfo(key, row), lease));
+    } finally {
+      if (!honoured) this.#core.endGrant(grant);
+    }
+    return honoured;
+  }
+
+  #rowInfo(key: Uint8Array, row: Uint8Array): TokenInfo {
+    const nowMs = this.#barrier.lease.nowMs();
+    const grant = this.#core.systemGrant('revocation', undefined, nowMs, nowMs + OPENING_MS);
+    try {
+      const payload = this.#core.openTable(grant, 'token', key, row);
+      return tokenInfo(Buffer.from(key).toString('hex'), decodeToken(payload));
+    } finally {
+      this.#core.endGrant(grant);
+    }
   }
 
   #info(

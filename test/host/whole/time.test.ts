@@ -94,6 +94,25 @@ describe('while the time is not believed', () => {
     expect(await lookup(token)).toBe(403);
   });
 
+  test('a batch token is honoured as long as its parent is: its own hour is no longer than the parent’s', async () => {
+    const parent = await make({});
+    own.jump(-TEN_YEARS_MS);
+    own.skip(40 * MINUTE_MS);
+    const made = await own.ok('write', 'auth/token/create', { type: 'batch', ttl: '200h' }, parent);
+    const child = made.auth?.clientToken ?? '';
+    own.skip(19 * MINUTE_MS);
+    expect(await lookup(child)).toBe(200);
+    await own.ok('write', 'auth/token/renew-self', {}, parent);
+    own.skip(11 * MINUTE_MS);
+    expect([await lookup(parent), await lookup(child)]).toEqual([200, 200]);
+    const last = await own.ok('write', 'auth/token/create', { type: 'batch', ttl: '200h' }, parent);
+    own.skip(50 * MINUTE_MS);
+    const young = last.auth?.clientToken ?? '';
+    expect([await lookup(parent), await lookup(child), await lookup(young)]).toEqual([403, 403, 403]);
+    await own.ok('write', 'sys/time/confirm');
+    expect([await lookup(parent), await lookup(young)]).toEqual([200, 200]);
+  });
+
   test('what is wrapped waits, whoever brings the wrapping token', async () => {
     const { wrapInfo } = await own.ok('write', 'sys/wrapping/wrap', { a: 'b' }, undefined, { wrapTtl: 864_000 });
     own.jump(-TEN_YEARS_MS);
