@@ -153,6 +153,33 @@ test.each(named)('$name', async ({ request }) => {
   }
 });
 
+test('a login whose intent lies in the reserve', async () => {
+  await healed();
+  const login = () => box.send('read', 'fake/creds/r', { like: 'others' });
+  const intents = (): number => [...box.store.range('lease', { prefix: Buffer.from('I') })].length;
+  await login();
+  await login();
+  const [before, calls, logins] = [stored(), server.calls.length, server.names()];
+  expect(intents()).toBe(1);
+  dead = true;
+  try {
+    expect(await login()).toMatchObject({ kind: 'error', status: 503 });
+    await pause(20);
+    expect(stored()).toEqual(before);
+    expect(server.calls.length).toBe(calls);
+  } finally {
+    dead = false;
+  }
+  await healed();
+  // Nobody knows that nothing was asked under it: it is looked for at its deadline, and nothing of it is found.
+  for (let looks = 0; intents() > 0 && looks < 200; looks++) {
+    box.skip(10_000);
+    await box.services.leases.sweep();
+    await pause(5);
+  }
+  expect([intents(), server.names()]).toEqual([0, logins]);
+});
+
 test('and it goes on when the log is back, and after a restart', async () => {
   await healed();
   expect((await box.ok('read', 'secret/data/a')).data).toMatchObject({ data: { x: 1 } });
