@@ -78,7 +78,8 @@ export class BoxProcess {
     try {
       return await new Promise<T>((resolve, reject) => {
         this.#waiting.set(n, { resolve: (result) => resolve(result as T), reject });
-        this.#child.send({ ...order, n });
+        // What does not arrive any more is answered by its exit.
+        this.#child.send({ ...order, n }, () => undefined);
       });
     } finally {
       clearTimeout(late);
