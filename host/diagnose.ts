@@ -87,7 +87,7 @@ function clockOf(config: Config, { clock, builtMs }: DiagnoseParts): Finding {
     what: 'clock',
     sentence:
       config['time.trust'] === 'synced'
-        ? `${time}; nothing holds it, and time.trust asks for that: let chrony or systemd-timesyncd hold it (systemd/clock.conf), or give your word: \`holdfast operator clock -confirm\``
+        ? `${time}; nothing holds it, and time.trust asks for that (until then no credential is made, and tokens that have an expiry are honoured for one hour): let chrony or systemd-timesyncd hold it (systemd/clock.conf), or give your word: \`holdfast operator clock -confirm\``
         : `${time}; nothing holds it (time.trust is kernel: it is believed while it is plausible)`,
   };
 }

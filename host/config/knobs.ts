@@ -87,7 +87,7 @@ export const KNOBS = {
   ),
   'time.trust': knob(
     choice('kernel', 'synced'),
-    'What makes the wall clock believed: kernel: a plausible reading; synced: also that NTP holds it, or an operator says so.',
+    'What makes the wall clock believed: kernel: a plausible reading; synced: also that NTP holds it, or an operator says so. While it is not believed no credential is made, and a token that has an expiry is honoured for one hour after its issue or renewal.',
   ),
   'audit.sync': knob(
     choice('always', 'interval'),
