@@ -103,7 +103,8 @@ export async function recordRun(options: RecordOptions): Promise<RecordedRun> {
     return { events: readEvents(log), baseline, exitCode, output };
   } finally {
     marker.close();
-    rmSync(scratch, { recursive: true, force: true });
+    // A process of the killed one (that of an HSM's module) may write its last lines yet.
+    rmSync(scratch, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   }
 }
 
