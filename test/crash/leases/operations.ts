@@ -85,6 +85,19 @@ async function settled(box: OperationBox): Promise<Outcome> {
   return {};
 }
 
+/**
+ * One role's schedule is midnight: an operation that moves time past it would rotate that role too, at some times of the day
+ * alone, and pass points that it does not pass at others.
+ */
+export async function awayFromMidnight(box: OperationBox): Promise<void> {
+  const ofDayMs = box.services.barrier.lease.nowMs() % DAY_MS;
+  if (ofDayMs >= 2 * HOUR_MS && ofDayMs <= 20 * HOUR_MS) return;
+  box.skip((ofDayMs < 2 * HOUR_MS ? 0 : DAY_MS) + 3 * HOUR_MS - ofDayMs);
+  // What came due is rotated, or this rotates it.
+  await settled(box);
+  await box.drain();
+}
+
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
   issue: { run: (box) => issued(box) },
   'issue from the reserve': { reserve: true, prepare: (box) => issued(box, 2), run: (box) => issued(box) },
@@ -206,14 +219,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   'rotate a static role': { prepare: settled, run: rotateRole('s') },
   'rotate a static role that is due': {
-    prepare: async (box) => {
-      // The other one's schedule is midnight: where that came too, two would rotate, at some times of the day alone.
-      const ofDay = box.services.barrier.lease.nowMs() % DAY_MS;
-      if (ofDay < 3 * HOUR_MS || ofDay > 20 * HOUR_MS) box.skip(DAY_MS + 3 * HOUR_MS - ofDay);
-      await settled(box);
-      await box.drain();
-      return {};
-    },
+    prepare: settled,
     run: async (box) => {
       const rotated = box.interference.next('static.adopt after');
       box.skip(2 * HOUR_MS);

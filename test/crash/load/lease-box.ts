@@ -12,7 +12,7 @@ import { dateOf } from '../../../host/system/clock.ts';
 import { cronSchedules } from '../../../host/system/cron.ts';
 import { type Assembled, assemble, MovedClock, sender, type WholeBox } from '../../host/whole/box.ts';
 import { Interference } from '../leases/interference.ts';
-import { found, issue, OPERATIONS, type OperationBox } from '../leases/operations.ts';
+import { awayFromMidnight, found, issue, OPERATIONS, type OperationBox } from '../leases/operations.ts';
 import type { Message, Order, Outcome, Report, Setting, StaticSecret } from '../leases/protocol.ts';
 
 const DRAIN_MS = 60_000;
@@ -130,6 +130,7 @@ class LeaseBox implements OperationBox {
   /** Each operation begins as the first of its kind, and without reserve where it says nothing else. */
   async #prepare(name: string): Promise<Outcome> {
     const operation = OPERATIONS[name];
+    await awayFromMidnight(this);
     this.skip(AGAIN_MS + 1);
     await this.#emptyReserve();
     this.#prepared = (await operation?.prepare?.(this)) ?? {};
