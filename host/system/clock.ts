@@ -8,6 +8,8 @@ const CLOCK_REALTIME = 0;
 const CLOCK_BOOTTIME = 7;
 /** State that adjtimex answers while nothing steers the clock. */
 const TIME_ERROR = 5;
+/** So long the kernel's answer holds: requests ask, and a system call is some microseconds. */
+const STEERED_MS = 1000;
 /** Made by systemd-timesyncd once it has set the clock by NTP (systemd-timesyncd.service(8)); gone at the next boot. */
 const TIMESYNC_MARK = '/run/systemd/timesync/synchronized';
 /** More than `struct timex` has on any Linux (208 bytes on 64 bits). */
@@ -82,9 +84,15 @@ export function systemClock(bind: typeof bindLibc = bindLibc, timesyncMark = TIM
     wallMs();
     wallNanos = () => ofWall;
     bootMs = () => read(gettime, CLOCK_BOOTTIME);
+    let steered = false;
+    let askedMs = -STEERED_MS;
     synchronised = () => {
+      const nowMs = bootMs();
+      if (nowMs - askedMs < STEERED_MS) return steered;
+      askedMs = nowMs;
       const state = adjtimex(new Uint8Array(TIMEX_SIZE));
-      return state < 0 ? existsSync(timesyncMark) : state !== TIME_ERROR;
+      steered = state < 0 ? existsSync(timesyncMark) : state !== TIME_ERROR;
+      return steered;
     };
   } catch {
     reasons.push(

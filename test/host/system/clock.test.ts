@@ -40,6 +40,28 @@ describe('the clock of the operating system', () => {
     }
   });
 
+  test('the kernel is asked whether it is steered once a second', () => {
+    let bootS = 100n;
+    let asked = 0;
+    let state = 0;
+    const clock = systemClock(() => ({
+      gettime: (_: number, time: BigInt64Array) => {
+        time[0] = bootS;
+        return 0;
+      },
+      adjtimex: () => {
+        asked++;
+        return state;
+      },
+    }));
+    for (let n = 0; n < 5; n++) expect(clock.synchronised()).toBe(true);
+    expect(asked).toBe(1);
+    state = 5;
+    bootS += 1n;
+    for (let n = 0; n < 5; n++) expect(clock.synchronised()).toBe(false);
+    expect(asked).toBe(2);
+  });
+
   test('with libc there is nothing to complain of', () => {
     expect(systemClock().reasons).toEqual([]);
   });
