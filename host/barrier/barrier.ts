@@ -57,9 +57,14 @@ export class Barrier {
     this.directories = new Directories(store, entriesMax);
   }
 
-  /** A mount's storage under a grant. @param mountId in hex: updates of one path of one mount queue behind each other */
-  view(grant: number, mountId: string): View {
-    return new GrantView(this, grant, mountId);
+  /**
+   * A mount's storage under a grant.
+   *
+   * @param mountId  in hex: updates of one path of one mount queue behind each other
+   * @param urgent   revocation: its changes may use the space that is kept back
+   */
+  view(grant: number, mountId: string, urgent = false): View {
+    return new GrantView(this, grant, mountId, urgent);
   }
 
   /** @throws Fault `barrier.refused` a row that does not open */

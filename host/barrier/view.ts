@@ -31,8 +31,7 @@ export class GrantView implements View {
   readonly #mountId: string;
   readonly #urgent: boolean;
 
-  /** @param urgent  revocation: its changes may use the space that is kept back */
-  constructor(barrier: Barrier, grant: number, mountId: string, urgent = false) {
+  constructor(barrier: Barrier, grant: number, mountId: string, urgent: boolean) {
     this.#barrier = barrier;
     this.#grant = grant;
     this.#mountId = mountId;

@@ -3,7 +3,7 @@ import type { Barrier, OpenedRow } from '../barrier/barrier.ts';
 import { retry } from '../barrier/barrier.ts';
 import { expiryDelete, expiryPut } from '../barrier/expiry-row.ts';
 import { throughCore } from '../barrier/fault.ts';
-import { GrantView, recordsBelow } from '../barrier/view.ts';
+import { recordsBelow } from '../barrier/view.ts';
 import { Fault } from '../fault.ts';
 import type { Due } from '../leases/expiry.ts';
 import type { TokenInfo } from '../ports/engine.ts';
@@ -300,7 +300,7 @@ export class Tokens {
   }
 
   async #emptyCubbyhole(grant: number, id: string): Promise<void> {
-    const view = new GrantView(this.#barrier, grant, CUBBYHOLE, true);
+    const view = this.#barrier.view(grant, CUBBYHOLE, true);
     for (const path of recordsBelow(view, id)) await view.update(path, (change) => change.delete(path));
   }
 

@@ -98,8 +98,9 @@ export class Wrapping {
   async unwrapOwn(grant: number, id: string): Promise<Wrapped> {
     const opened = this.#barrier.open(grant, 'wrap', Buffer.from(id, 'hex'));
     if (opened === undefined) throw notValid();
+    const wrapped = decodePayload(opened.payload) as unknown as Wrapped;
     await this.#take(id);
-    return decodePayload(opened.payload) as unknown as Wrapped;
+    return wrapped;
   }
 
   /** Deletes the row, whose key stands for its content: one that was only sealed anew meanwhile is taken all the same. */
