@@ -3,6 +3,7 @@
  * the answer leaves, and the commit of the lease deletes the intent. A crash leaves one of the two.
  */
 
+import { hash } from 'node:crypto';
 import { retry } from '../barrier/barrier.ts';
 import { expiryPut } from '../barrier/expiry-row.ts';
 import { throughCore } from '../barrier/fault.ts';
@@ -68,10 +69,11 @@ function ttlOf(wanted: Wanted, limits: { readonly defaultTtl: number; readonly m
 
 const pathOf = ({ context }: Wanted): string => context.path.replace(/\/+$/, '');
 
-/** What may stand for each other; undefined: each is alone. */
+/** What may stand for each other, as a digest: what is kept of a kind is small, and says nothing. Undefined: each is alone. */
 function kindOf(wanted: Wanted): string | undefined {
   const { like, backend, context } = wanted;
-  return like === undefined ? undefined : JSON.stringify([context.mount.id, pathOf(wanted), backend, like]);
+  if (like === undefined) return undefined;
+  return hash('sha256', JSON.stringify([context.mount.id, pathOf(wanted), backend, like]), 'base64');
 }
 
 /** @throws Fault `lease.held` */

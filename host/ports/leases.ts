@@ -27,7 +27,7 @@ export interface NewLease<T, P extends Disposable = Disposable> {
   readonly like?: string;
   /**
    * Makes what can be made of a credential before the server hears of it (a password, and its hash begun). May be called for
-   * the next credential too, and kept for it in memory. Disposed of when `create` has settled, or when nobody came for it.
+   * the next credential too, and kept for it in memory. Disposed of when the lease is made or given up, or nobody came for it.
    */
   readonly prepare?: () => P;
   /**
