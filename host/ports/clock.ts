@@ -10,8 +10,7 @@ export interface Clock {
   readonly bootId: string;
   /** Runs `job` once after `delayMs` (0 to 2^31-1). The timer does not keep the process alive. */
   after(delayMs: number, job: () => void): Timer;
-  /** Resolves after `delayMs`. */
-  /** 0: whatever has arrived has its turn first. */
+  /** Resolves after `delayMs`; 0: when whatever has arrived has had its turn. */
   sleep(delayMs: number): Promise<void>;
 }
 

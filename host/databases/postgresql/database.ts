@@ -265,9 +265,6 @@ export class PostgresqlDatabase implements Database {
         )
       ).map((one) => [one.name, one]),
     );
-    const fail = (name: string, error: unknown): void => {
-      outcomes.set(name, { done: false, fault: faultOf(error, []).message });
-    };
     const endings: Ending[] = [];
     let leavesTraces = false;
     for (const { name, statements } of logins) {
@@ -279,7 +276,7 @@ export class PostgresqlDatabase implements Database {
           leavesTraces ||= own?.isPlain === false;
           endings.push({ login, texts: own?.texts });
         } catch (error) {
-          fail(name, error);
+          outcomes.set(name, failed(error));
         }
       }
     }
@@ -297,23 +294,23 @@ export class PostgresqlDatabase implements Database {
     outcomes: Map<string, Outcome>,
     deadline: Deadline,
   ): Promise<void> {
-    const fail = (name: string, error: unknown): void => {
-      outcomes.set(name, { done: false, fault: faultOf(error, []).message });
-    };
     let endings = found;
     const open = endings.map(({ login }) => login).filter(({ hasSessions }) => hasSessions);
     if (open.length > 0) await endSessions(session, open, deadline);
     const withoutRest = await this.#dropElsewhere(endings, deadline);
-    for (const [name, fault] of withoutRest) fail(name, fault);
+    for (const [name, fault] of withoutRest) outcomes.set(name, failed(fault));
     endings = endings.filter(({ login }) => !withoutRest.has(login.name));
-    const failed = await dropHere(session, endings, this.#target.database, deadline);
+    const faults = await dropHere(session, endings, this.#target.database, deadline);
     const names = endings.map(({ login }) => login.name);
     const left = names.length === 0 ? new Set() : namesIn(await session.query(presentQuery(names), deadline));
     for (const name of names) {
-      const fault = failed.get(name);
-      if (fault !== undefined) fail(name, fault);
+      const fault = faults.get(name);
+      if (fault !== undefined) outcomes.set(name, failed(fault));
       else if (left.has(name)) {
-        fail(name, new Fault('database.refused', 'the revocation statements left the login in the catalogue'));
+        outcomes.set(
+          name,
+          failed(new Fault('database.refused', 'the revocation statements left the login in the catalogue')),
+        );
       } else outcomes.set(name, { done: true });
     }
     // Who logged in between the look and the drop.
@@ -405,6 +402,8 @@ class Secrets {
     this.all.push(secret);
   }
 }
+
+const failed = (error: unknown): Outcome => ({ done: false, fault: faultOf(error, []).message });
 
 function exists(): Fault {
   return new Fault('database.exists', 'the database server has a login of this name already; it was not touched');

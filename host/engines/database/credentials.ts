@@ -116,9 +116,8 @@ export class PreparedPassword implements Disposable {
 export async function makeCredential(source: CredentialSource, wish: CredentialWish): Promise<MadeCredential> {
   const { config } = wish;
   switch (config.type) {
-    case 'password': {
+    case 'password':
       return passwordCredential((await passwordsOf(source, wish)).draw());
-    }
     case 'rsa_private_key': {
       const { publicKey, privateKey } = await pairOf('rsa', {
         modulusLength: Number(config.settings['key_bits'] ?? '2048'),

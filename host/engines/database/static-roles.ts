@@ -176,6 +176,7 @@ export class StaticOperations {
     { database: at, username }: StaticRecord,
   ): Promise<void> {
     const { database } = await this.#roots.connect(mount, view, at);
+    // A look that a request asks for: `present` by itself waits for no log, since what ends logins looks too.
     await this.#parts.barrier.logged();
     if ((await database.present([username], CALL_MS)).has(username)) return;
     throw new Fault('input.invalid', `the database has no login ${JSON.stringify(username)}: create it first`);
